@@ -87,7 +87,7 @@ def read(compared: SlideComparison, *, all_channels: bool) -> dict[str, float]:
     channels = [real[index] for index in (range(3) if all_channels else (2,))] + [predicted[0]]
 
     class Reader(BlockCounter[None]):
-        def look(self, block: PixelBlock) -> None:
+        def count(self, block: PixelBlock) -> None:
             for channel in channels:
                 block.pixels(channel)
 

@@ -136,7 +136,7 @@ def test_unequal_blocks_count_for_fewer() -> None:
     ("blocks", "words"),
     [
         (BlockSums(10), "no pixel"),
-        (update_blocks(BlockSums(100), *images()), "worth 6.6 blocks of 100 px"),
+        (update_blocks(BlockSums(100), *images()), "holds 6.6 independent blocks of 100 px"),
         (update_blocks(BlockSums(20), np.ones((200, 200)), images(shape=(200, 200))[0]), "constant"),
     ],
 )

@@ -72,7 +72,7 @@ def test_nuclei_of_a_phantom_are_nearly_all_counted(density: float, low: float, 
 def test_pixels_that_show_no_cells_give_no_number() -> None:
     found = drive(cell_density(slide_of(spots(), 4.0), 0))
     assert math.isnan(found.density_per_mm2)
-    assert "too large to tell cells" in found.reason
+    assert "too large for cells" in found.reason
 
 
 def test_settings_say_what_is_wrong() -> None:

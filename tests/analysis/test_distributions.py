@@ -214,7 +214,7 @@ def test_ten_billion_pixels_overflow_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("samples", "words"),
-    [([RAMP, RAMP[:0]], "empty"), ([[1.0], [2.0]], "four or more"), ([[3.0] * 9, [3.0] * 4], "the same")],
+    [([RAMP, RAMP[:0]], "empty"), ([[1.0], [2.0]], "four or more"), ([[3.0] * 9, [3.0] * 4], "are equal")],
 )
 def test_what_does_not_exist_is_nan_with_a_reason(samples: list, words: str) -> None:
     result = anderson_darling(samples)
@@ -293,7 +293,7 @@ def test_equal_seeds_give_equal_p_values() -> None:
         (lambda: anderson_darling([RAMP, [math.nan]]), "finite"),
         (lambda: anderson_darling_permutation([[RAMP]], paired=False), "two or more samples"),
         (lambda: anderson_darling_permutation([[RAMP], []], paired=False), "a unit each"),
-        (lambda: anderson_darling_permutation([[RAMP], [RAMP] * 2], paired=True), "as many"),
+        (lambda: anderson_darling_permutation([[RAMP], [RAMP] * 2], paired=True), "the same number"),
         (lambda: anderson_darling_permutation([[RAMP], [RAMP[:0]]], paired=True), "no number"),
         (lambda: anderson_darling_permutation([[RAMP], [RAMP]], paired=True, permutations=0), "one or more"),
         (lambda: histogram([]), "without a pixel"),

@@ -150,7 +150,7 @@ def test_length_shorter_than_the_shells_is_refused() -> None:
     images = [ProbeImage("probe", slide_of(probe_around(distance, 1.0), 2.0))]
     (found,) = drive(slide_penetration(drawn_mask(distance <= 0, 2.0), images)).profiles
     assert math.isnan(found.decay_um)
-    assert "nearer, fewer than three shells hold signal" in found.reason
+    assert "closer to the vessels, fewer than three shells hold signal" in found.reason
     assert found.d50_um == pytest.approx(0.8, abs=1)
 
 
@@ -246,7 +246,7 @@ def test_step_is_no_exponential() -> None:
     result = profiled(step)
     assert math.isnan(result.decay_um)
     r2 = stats.linregress(MIDDLE[4:20], np.log(step[4:])).rvalue ** 2
-    assert f"explains {r2:.1%} of the logarithm of 16 shells, and 80.0% are asked for" in result.reason
+    assert f"explains {r2:.1%} of the logarithm of 16 shells, expected 80.0% or more" in result.reason
     allowed = replace(SETTINGS, fit_least_r2=0.5)
     distance = np.repeat(MIDDLE[:20], 1000)[None]
     (lenient,) = penetration(distance, {"probe": np.repeat(step, 1000)[None]}, settings=allowed)

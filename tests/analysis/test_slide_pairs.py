@@ -194,7 +194,7 @@ def test_regions_that_blocks_cut_are_counted_as_if_whole_in_memory_that_does_not
     tracemalloc.start()
     for top, left in np.ndindex(4, 4):
         block = PixelBlock(slice(100 * top, 100 * top + 100), slice(100 * left, 100 * left + 100))
-        counter.add(pickle.loads(pickle.dumps(on_worker.look(block))))
+        counter.add(pickle.loads(pickle.dumps(on_worker.count(block))))
     cache = ChunkCache(2**20)
     settled = [counter.settled(index, cache) for index in range(len(rois))]
     _, most = tracemalloc.get_traced_memory()

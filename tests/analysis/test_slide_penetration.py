@@ -142,7 +142,7 @@ def test_images_that_do_not_belong_together_are_refused() -> None:
     mask, real, _ = scene()
     other = slide_of(np.zeros((10, 10), np.uint8))
     for images in ([], [ProbeImage("a", real), ProbeImage("b", other)], [ProbeImage("a", real), ProbeImage("a", real)]):
-        with pytest.raises(AnalysisError, match="expected one or more of one size, each with a name of its own"):
+        with pytest.raises(AnalysisError, match="expected one or more of one size, with different names"):
             next(slide_penetration(drawn_mask(mask, 1.0, 3), images))
 
 

@@ -150,7 +150,7 @@ def test_edited_mask_that_cannot_be_of_the_slide_is_refused(shape: tuple[int, ..
 
 
 def test_slide_without_a_pixel_size_is_refused() -> None:
-    with pytest.raises(AnalysisError, match="does not say how large its pixels are"):
+    with pytest.raises(AnalysisError, match="has no pixel size"):
         drive(vessel_mask(slide_of(stained()[0], None), 0))
 
 

@@ -25,7 +25,7 @@ from napari_hrpn.analysis.counts.intensity_histogram import bins_of_types
 from napari_hrpn.analysis.counts.joint_histogram import PairBins
 from napari_hrpn.analysis.metrics import PAGE, Metric
 from napari_hrpn.analysis.scan import block_scan
-from napari_hrpn.analysis.scan.block_scan import look_at
+from napari_hrpn.analysis.scan.block_scan import count_block
 from napari_hrpn.analysis.scan.pair_counters import Windows
 from napari_hrpn.analysis.scan.slide_pairs import PairCounter
 from napari_hrpn.analysis.windows import Window
@@ -192,7 +192,7 @@ def test_windows_travel_to_workers() -> None:
     there = pickle.loads(pickle.dumps(here))
     boxes = [(slice(0, 100), slice(0, 260)), (slice(100, 190), slice(0, 260))]
     for one in boxes:
-        here.add(pickle.loads(pickle.dumps(look_at(one, [there])[0])))
+        here.add(pickle.loads(pickle.dumps(count_block(one, [there])[0])))
     expected = local_products(y.astype(float), p.astype(float), 255.0).mean()
     assert here.pairs.frame.windows["products"].mean == pytest.approx(expected, rel=1e-12)
 

@@ -57,7 +57,7 @@ def test_a_prediction_at_an_address_is_evaluated_on_this_machine(address, bucket
     [
         (["predict", "BUCKET/none.ome.zarr", "-o", "BUCKET/out"], "There is no OME-Zarr at BUCKET/none.ome.zarr"),
         (["predict", "SLIDE", "-o", "https://host.invalid/out"], "can only be read"),
-        (["predict", "foo://slide.ome.zarr", "-o", "out"], "no address that can be used"),
+        (["predict", "foo://slide.ome.zarr", "-o", "out"], "is not a valid address"),
         (["info", "http://127.0.0.1:1/slide.ome.zarr"], "cannot be reached"),
         (["convert", "SLIDE", "BUCKET/copy.ome.zarr"], "expected a file or folder of this machine"),
         (["quality", "SLIDE"], "which quality does not take"),

@@ -44,8 +44,8 @@ def test_faults_are_told_in_sentences(slides: dict[str, Path], capsys: pytest.Ca
     out, _ = printed(capsys, slides["shifted"])
     first, *lines = out.splitlines()
     assert "2 that matter" in first
-    assert [line for line in lines if line.startswith("  ! DAPI: ") and "largest value, 255" in line]
-    assert [line for line in lines if line.startswith("  ! QD lies 4.0 px (1.1 µm) from DAPI")]
+    assert [line for line in lines if line.startswith("  ! DAPI: ") and "saturated at 255" in line]
+    assert [line for line in lines if line.startswith("  ! QD is displaced by 4.0 px (1.1 µm) against DAPI")]
 
 
 def test_json_has_the_numbers_and_no_nan(slides: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:

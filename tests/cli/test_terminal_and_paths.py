@@ -54,7 +54,7 @@ def test_the_home_of_an_unknown_user_is_one_sentence(
 def test_a_path_of_windows_makes_no_folder_here(here: Path, output: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = [output] if output.startswith("-") else ["-o", output]
     assert run(["predict", str(image(here / "a.zarr")), *words]) == 2
-    assert "is a path of Windows" in capsys.readouterr().err
+    assert "is a Windows path" in capsys.readouterr().err
     assert [path.name for path in here.iterdir()] == ["a.zarr"]
 
 

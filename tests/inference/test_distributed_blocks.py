@@ -15,19 +15,19 @@ import zarr
 
 from napari_hrpn.analysis import (
     AgreementError,
+    BlockMap,
     EvaluationReport,
     EvaluationSettings,
-    Looks,
     ProbeImage,
     SlideComparison,
+    count_in_threads,
     evaluate_slide,
-    looks_in_threads,
 )
 from napari_hrpn.analysis.scan import block_scan
 from napari_hrpn.analysis.scan.block_scan import count_blocks
 from napari_hrpn.analysis.scan.pair_counters import PairRange
 from napari_hrpn.inference import PredictionError
-from napari_hrpn.inference.cluster import local_workers, looks_on_workers
+from napari_hrpn.inference.cluster import count_on_workers, local_workers
 from napari_hrpn.inference.cluster.task_pool import FURTHEST_AHEAD, TaskPool
 from napari_hrpn.reports import EvaluationRequest, write_evaluation
 from napari_hrpn.reports.folder import ReportFolder
@@ -61,7 +61,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A slide, and predictions of it of whole numbers and of floating point."""
-    folder = tmp_path_factory.mktemp("looks")
+    folder = tmp_path_factory.mktemp("blocks")
     real = save_slide(make_slide(1060, 1040, folder / "none"), folder / "real.ome.zarr")
     pixels = np.asarray(real.levels[0][2].compute())
     noise = np.random.default_rng(0).normal(0, 3, pixels.shape)
@@ -136,7 +136,7 @@ def test_two_evaluations_that_share_workers_find_what_one_process_finds(client, 
     waiting, send = [], TaskPool.send
     monkeypatch.setattr(TaskPool, "send", lambda crew, *task: waiting.append(len(crew._in_flight)) or send(crew, *task))
     wanted = [comparison(folder, name) for name in ("whole", "floating")]
-    steps = [evaluate_slide(each, SETTINGS, ("quality",), looks_on_workers(client, slides(each))) for each in wanted]
+    steps = [evaluate_slide(each, SETTINGS, ("quality",), count_on_workers(client, slides(each))) for each in wanted]
     reports: list[list[EvaluationReport]] = [[], []]
     going = [0, 1]
     while going:
@@ -155,9 +155,13 @@ def test_two_evaluations_that_share_workers_find_what_one_process_finds(client, 
 
 def test_a_stop_leaves_nothing_behind_and_a_single_process_goes_on(client, folder, alone, tmp_path):
     wanted = comparison(folder, "floating")
-    order, looks = EvaluationRequest(wanted, "T", "drawn", SETTINGS), looks_on_workers(client, slides(wanted))
+    order, block_map = EvaluationRequest(wanted, "T", "drawn", SETTINGS), count_on_workers(client, slides(wanted))
     kept = ReportFolder(tmp_path)
-    for step, options in (("all pixels", {"looks": looks}), ("penetration", {"looks": looks}), ("tables", {})):
+    for step, options in (
+        ("all pixels", {"block_map": block_map}),
+        ("penetration", {"block_map": block_map}),
+        ("tables", {}),
+    ):
         before = len(kept.parts())
         with closing(write_evaluation(order, tmp_path, **options)) as steps:
             assert any(report.step == step for report in steps)
@@ -171,7 +175,7 @@ def test_a_worker_killed_with_signal_9_loses_nothing(folder, alone):
     wanted, environment = comparison(folder, "floating"), dict(os.environ)
     with local_workers(2, "cpu") as client:
         assert dict(os.environ) == environment
-        steps = evaluate_slide(wanted, SETTINGS, ("quality",), looks_on_workers(client, slides(wanted)))
+        steps = evaluate_slide(wanted, SETTINGS, ("quality",), count_on_workers(client, slides(wanted)))
         reports = all_pixels(steps)
         os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
         reports += list(steps)
@@ -185,17 +189,17 @@ def test_what_is_wrong_with_pixels_is_said_as_by_one_process(client, folder):
     save_prediction(pixels, folder / "broken.ome.zarr")
     wanted = slides(comparison(folder, "broken"))
     said = set()
-    for looks in (looks_in_threads, looks_on_workers(client, wanted)):
+    for block_map in (count_in_threads, count_on_workers(client, wanted)):
         with pytest.raises(AgreementError) as error:
-            range_of_pixels(wanted, looks)
+            range_of_pixels(wanted, block_map)
         said.add(str(error.value))
     assert len(said) == 1
     settled(lambda: not at_work(client))
 
 
-def range_of_pixels(wanted: list[Slide], looks: Looks) -> None:
+def range_of_pixels(wanted: list[Slide], block_map: BlockMap) -> None:
     channels = wanted[0].levels[0][2], wanted[1].levels[0][0]
-    for _ in count_blocks(channels, [PairRange(channels)], looks):
+    for _ in count_blocks(channels, [PairRange(channels)], block_map):
         pass
 
 
@@ -204,10 +208,10 @@ def test_a_slide_that_is_another_one_for_the_workers_is_said(what, said, client,
     path = tmp_path / "p.ome.zarr"
     save_prediction(np.zeros((1060, 1040), np.uint8), path)
     wanted = [open_slide(folder / "real.ome.zarr"), open_slide(path)]
-    looks = looks_on_workers(client, wanted)
+    block_map = count_on_workers(client, wanted)
     if what == "moved":
         path.rename(tmp_path / "elsewhere")
     else:
         os.utime(path / "zarr.json", (1, 1))
     with pytest.raises(PredictionError, match=said):
-        range_of_pixels(wanted, looks)
+        range_of_pixels(wanted, block_map)

@@ -241,7 +241,7 @@ def polygon(*points: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ('{"type": "FeatureCollection", "features": [', "is no GeoJSON or was cut short"),
+        ('{"type": "FeatureCollection", "features": [', "is no GeoJSON or is incomplete"),
         ("", "is no GeoJSON"),
         ("[" * 100_000, "is no GeoJSON"),
         ("7", "no list of annotations"),
@@ -264,8 +264,8 @@ def polygon(*points: object) -> dict[str, object]:
         (feature({"type": "Polygon", "coordinates": 5}), "no list of points"),
         (polygon(["0", "0"], ["5", "5"], ["9", "0"]), "pair of finite numbers"),
         (feature({"type": "GeometryCollection", "geometries": 5}), "no list of points"),
-        (feature({"type": ["Polygon"], "coordinates": []}), "names no type"),
-        (feature(5), "names no type"),
+        (feature({"type": ["Polygon"], "coordinates": []}), "geometry without a type"),
+        (feature(5), "geometry without a type"),
         ({"features": [{"features": 5}]}, "no list of annotations"),
         ('{"features": [' + '{"features": [' * 20_000, "is no GeoJSON"),
         (feature({"type": "MultiPolygon", "coordinates": None}), "no list of points"),

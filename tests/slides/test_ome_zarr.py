@@ -50,7 +50,7 @@ def test_any_axes_in_any_order(tmp_path, axes):
 def test_middle_plane_is_taken_with_a_warning(tmp_path):
     image = np.arange(5, dtype=np.uint8)[:, None, None] * np.ones((5, 20, 20), np.uint8)
     write_image(tmp_path / "image.zarr", [image], axes="zyx", labels=())
-    with pytest.warns(SlideWarning, match="z=2 is taken"):
+    with pytest.warns(SlideWarning, match="z=2 is opened"):
         assert open_slide(tmp_path / "image.zarr").levels[0].compute().max() == 2
 
 
@@ -108,7 +108,7 @@ def damaged(change):
         (lambda folder: write_attributes(folder, {"nothing": 1}), "without the metadata of an image"),
         (lambda folder: write_attributes(folder, {"multiscales": []}), "without the metadata|no image|0 images"),
         (damaged(lambda ome: ome["multiscales"][0]["datasets"].clear()), "not understood|no levels"),
-        (damaged(lambda ome: ome["multiscales"][0]["datasets"][0].update(path="9")), "level 9 that is not there"),
+        (damaged(lambda ome: ome["multiscales"][0]["datasets"][0].update(path="9")), "level 9 that is missing"),
         (damaged(lambda ome: ome["multiscales"][0]["axes"].pop(0)), "3 axes but names 2|not understood"),
         (damaged(lambda ome: ome["multiscales"][0]["axes"][0].update(name="q")), "axes q, y, x"),
         (damaged(lambda ome: ome.update(multiscales="x")), "not understood"),

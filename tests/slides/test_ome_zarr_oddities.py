@@ -192,7 +192,7 @@ Y, X = {"name": "y", "unit": "micrometer"}, {"name": "x", "unit": "micrometer"}
         (axes({"name": "c"}, Y, {"name": "x", "unit": "nanometer"}), "0.0005 x 0.5 µm.*not used", None),
         (axes({"name": "c"}, Y, {"name": "x"}), "unit .*along y and null along x: .*unknown", None),
         (axes({"name": "c"}, {"name": "y", "unit": 5}, {"name": "x", "unit": []}), None, None),
-        (changed(axes=None), "first of its three is taken for channels", None),
+        (changed(axes=None), "the first of three counts as channels", None),
         (in_dataset(0, coordinateTransformations=None), None, None),
         (in_dataset(0, coordinateTransformations=[{"type": "affine", "affine": [[1]]}]), "counts as unknown", None),
     ],
@@ -247,7 +247,7 @@ def test_names_need_not_be_strings(tmp_path, pixels):
             for path in ("../other/0", "/etc", "0/../../x", "C:\\x", "..\\x")
         ),
         (in_dataset(0, path="memory://bucket/0"), "leads out of it"),
-        (in_dataset(0, path=None), "lists a path that is null"),
+        (in_dataset(0, path=None), "lists the path null"),
     ],
 )
 def test_what_cannot_be_shown_is_one_sentence_without_words_of_python(tmp_path, pixels, change, said):

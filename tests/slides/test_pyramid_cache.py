@@ -171,7 +171,7 @@ def test_several_programs_build_one_cache_together(tmp_path):
 
 
 def test_a_second_viewer_sees_what_the_first_one_builds(tmp_path, monkeypatch):
-    monkeypatch.setattr(caching, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(caching, "SECONDS_BETWEEN_CHECKS", 0.01)
     slide = open_slide(flat_file(tmp_path))
     first = open_cache(slide, tmp_path / "cache").build()
     next(first)
@@ -187,7 +187,7 @@ def test_a_second_viewer_sees_what_the_first_one_builds(tmp_path, monkeypatch):
 
 
 def test_when_the_first_builder_stops_the_second_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(caching, "SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(caching, "SECONDS_BETWEEN_CHECKS", 0.01)
     slide = open_slide(flat_file(tmp_path))
     first = open_cache(slide, tmp_path / "cache").build()
     next(first)

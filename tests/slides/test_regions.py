@@ -95,7 +95,7 @@ def test_labels_of_another_kind_are_refused_with_the_kinds_there_are(tmp_path: P
         (tmp_path / name).mkdir()
     else:
         (tmp_path / name).write_bytes(b"\xff\xd8\xff\xe0 no text")
-    with pytest.raises(SlideError, match=r"neither GeoJSON nor a label image of a kind .*\.tif, \.tiff, \.png, \.npy"):
+    with pytest.raises(SlideError, match=r"nor a label image of a known kind .*\.tif, \.tiff, \.png, \.npy"):
         read_regions(tmp_path / name, (50, 60))
 
 

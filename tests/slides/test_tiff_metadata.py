@@ -114,7 +114,7 @@ def test_entities_of_html_and_bare_ampersands_are_understood(tmp_path, pixels):
         (document(more='PhysicalSizeX="half" PhysicalSizeY="0.5"'), "'half' µm"),
         (document(more='PhysicalSizeX="1,234.5" PhysicalSizeY="0.5"'), "'1,234.5' µm"),
         (document(more='PhysicalSizeX="2" PhysicalSizeXUnit="furlong" PhysicalSizeY="0.5"'), "furlong"),
-        (document(more='PhysicalSizeX="0.5"'), "no height of a pixel, taken for square"),
+        (document(more='PhysicalSizeX="0.5"'), "no height of a pixel, so it counts as square"),
         (document(CHANNELS + '<Channel ID="Channel:0:3" Name="GFP"/>', SizeC=3), "names 4 channels and holds 3"),
         (document(more='PhysicalSizeX="0.0002744" PhysicalSizeY="0.0002744"'), "not used"),
         (ROOT.format("") + '<BinaryOnly MetadataFile="set.companion.ome" UUID="urn:uuid:1"/></OME>', "companion"),
@@ -122,12 +122,12 @@ def test_entities_of_html_and_bare_ampersands_are_understood(tmp_path, pixels):
         ("ImageJ=1.53c\nunit=furlong\nimages=3\nchannels=3\n", "furlong"),
         ("ImageJ=1.53c\nimages=2\nchannels=2\n", "holds 3 planes"),
         ("ImageJ=1.53c\nimages=3\nchannels=2\n", "holds 3 planes"),
-        ("ImageJ=1.53c\nimages=x\nchannels=3\n", "not understood: its pages are taken as they lie"),
-        ("ImageJ=1.53c\nimages=3\nchannels=3.0\n", "not understood: its pages are taken as they lie"),
-        ('{"shape": "x"}', "not understood: its pages are taken as they lie"),
-        ('{"shape": [3, 40, 50]', "not understood: its pages are taken as they lie"),
+        ("ImageJ=1.53c\nimages=x\nchannels=3\n", "not understood: its pages are opened in their order"),
+        ("ImageJ=1.53c\nimages=3\nchannels=3.0\n", "not understood: its pages are opened in their order"),
+        ('{"shape": "x"}', "not understood: its pages are opened in their order"),
+        ('{"shape": [3, 40, 50]', "not understood: its pages are opened in their order"),
         (document(CHANNELS.replace('"CD31"', '"CD31" SamplesPerPixel="2"'), more=""), "not understood: its pages"),
-        (document(CHANNELS + '<TiffData IFD="9" PlaneCount="3"/>'), "not tell where its planes are"),
+        (document(CHANNELS + '<TiffData IFD="9" PlaneCount="3"/>'), "without the positions of its planes"),
     ],
 )
 def test_what_is_not_understood_is_told(tmp_path, pixels, text, said):
@@ -217,7 +217,7 @@ def test_declared_transparency_is_left_out_and_told(tmp_path, kind):
     ):
         path = tmp_path / f"{samples}.tif"
         tifffile.imwrite(path, image[..., :samples], photometric=photometric, extrasamples=extra, planarconfig="contig")
-        with pytest.warns(SlideWarning, match=f"{samples} samples .* left out as transparency"):
+        with pytest.warns(SlideWarning, match=f"{samples} samples .* ignored as transparency"):
             slide = open_slide(path)
         assert np.array_equal(slide.levels[0].compute(), np.moveaxis(image[..., : samples - 1], -1, 0))
 

@@ -43,7 +43,7 @@ def test_only_image_opens_whatever_it_is_marked_as(tmp_path, pixels):
 def test_largest_of_several_images_is_taken_and_told(tmp_path, pixels):
     path = tmp_path / "two.tif"
     write(path, (pixels[:, :40, :50], {}), (pixels, {}))
-    with pytest.warns(SlideWarning, match=r"2 images and image 1 \(430 x 300 px\) is taken: give series from 0 to 1"):
+    with pytest.warns(SlideWarning, match=r"2 images and image 1 \(430 x 300 px\) is opened: give series from 0 to 1"):
         slide = open_slide(path)
     assert (slide.series, slide.shape) == (1, (300, 430))
     assert open_slide(path, series=0).shape == (40, 50)

@@ -1,4 +1,4 @@
-"""Statistics of images and slides, streamed over blocks; without torch."""
+"""Statistics of images and slides, counted block by block; torch is not needed."""
 
 from napari_hrpn.analysis.counts.blocks import BlockSums, block_side_px, update_blocks
 from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts, value_counts
@@ -23,7 +23,7 @@ from napari_hrpn.analysis.rois import (
     random_rois,
     roi_images,
 )
-from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks, looks_in_threads
+from napari_hrpn.analysis.scan.block_scan import BlockCounter, BlockMap, count_in_threads
 from napari_hrpn.analysis.scan.slide_pairs import slide_pairs
 from napari_hrpn.analysis.statistics.agreement import Agreement, agreement, slide_agreement
 from napari_hrpn.analysis.statistics.anderson_darling import anderson_darling, anderson_darling_permutation
@@ -87,6 +87,7 @@ __all__ = [
     "Beyond",
     "BlockCounter",
     "BlockIntervals",
+    "BlockMap",
     "BlockSums",
     "CellDensity",
     "CellSettings",
@@ -102,7 +103,6 @@ __all__ = [
     "Heterogeneity",
     "Interval",
     "IouPoint",
-    "Looks",
     "Manders",
     "MeanAndSd",
     "PairBins",
@@ -144,6 +144,7 @@ __all__ = [
     "colocalize_roi",
     "compare_distributions",
     "core_and_periphery",
+    "count_in_threads",
     "distance_bands",
     "dose_per_mass",
     "edited_vessel_mask",
@@ -157,7 +158,6 @@ __all__ = [
     "iou_at",
     "iou_curve",
     "kolmogorov_smirnov",
-    "looks_in_threads",
     "manders",
     "mean_and_sd",
     "measure_roi",

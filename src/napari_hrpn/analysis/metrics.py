@@ -1,6 +1,6 @@
-"""Metrics of a prediction in a region: a row each, from which files, pages, figures and widgets follow.
+"""Table of the metrics of a prediction in a region; files, pages, figures and widgets are made from its rows.
 
-A new metric of the pixels of a region is one row of `METRICS`, see "Add a metric" in CONTRIBUTING.md.
+A new metric of the pixels of a region is one more row of `METRICS`, see "Add a metric" in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -28,30 +28,31 @@ _DRAWN = (*_EVERYWHERE, COHORT_FIGURE)
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how a prediction compares with the real channel in a region.
+    """A number that measures how well a prediction agrees with the real channel in a region.
 
     Attributes
     ----------
     key : str
         Its name in JSON and CSV.
     title : str
-        Its name for people; empty where files alone have it.
+        Its name in tables and figures; empty for a metric that only files hold.
     definition : str
-        What it is, in a sentence.
+        Its meaning, in a sentence.
     value : callable
-        The number of a `RegionNumbers`; NaN for what does not exist, None where it was not asked for.
+        Function that takes the number from a `RegionNumbers`; NaN where the number does not exist, None where it was
+        not measured.
     unit : str
-        Of the value; empty where it has none or that of the pixels.
+        Unit of the value; empty where it has none or is in grey levels.
     interval : callable or None
-        Its interval of a `RegionNumbers`; None where there is none.
+        Function that takes its interval from a `RegionNumbers`; None where there is no interval.
     windows : tuple of Window
-        Statistics of pixels and their neighbours that the value is taken from; empty where it needs none.
+        Statistics of pixels and their neighbours that the value is computed from; empty where it needs none.
     views : tuple of str
-        Tables and figures that show it, beside the files of an evaluation, which hold all metrics.
+        Tables and figures that show it. The files of an evaluation hold all metrics.
     short : str
         Its name at the head of a narrow column; empty where the title is short enough.
     line : str
-        Line of a panel that it stands in with others.
+        Label of the line of a panel in which it is shown together with others.
     """
 
     key: str
@@ -77,14 +78,14 @@ class Metric:
 
 
 def metrics_in(view: str) -> tuple[Metric, ...]:
-    """Metrics that a table or figure shows, in its order."""
+    """Metrics that a table or figure shows, in the order of its columns."""
     by_key = {metric.key: metric for metric in (*METRICS, *_ROI_METRICS)}
     keys = dict.fromkeys(_ROI_VIEWS.get(view, ())) | {metric.key: None for metric in METRICS if view in metric.views}
     return tuple(by_key[key] for key in keys)
 
 
 def windows_of(data_range: float) -> Windows:
-    """All windows of metrics, for pixels of this largest grey level."""
+    """The windows that the metrics need, for pixels with this largest possible grey level."""
     return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range)
 
 
@@ -103,7 +104,7 @@ def _difference(name: str) -> Callable[[RegionNumbers], Interval | None]:
 
 
 def _costes(name: str) -> Callable[[RegionNumbers], float | None]:
-    """Numbers that need Costes' thresholds, which only regions of interest have."""
+    """Function for a number that needs Costes' thresholds, which are measured in regions of interest only."""
     return lambda region: None if region.colocalization is None else getattr(region.colocalization, name)
 
 
@@ -305,7 +306,7 @@ METRICS = (
         line=_COSTES,
     ),
 )
-"""In the order of the tables."""
+"""All metrics, in the order of the tables."""
 
 _ROI_METRICS = (
     Metric(
@@ -325,7 +326,7 @@ _ROI_METRICS = (
     Metric("costes_slope", "", "Slope of the line on which Costes' thresholds lie.", _costes("costes_slope")),
     Metric("costes_intercept", "", "Intercept of that line, in grey levels.", _costes("costes_intercept")),
 )
-"""Of regions that are drawn in the viewer alone."""
+"""Metrics that exist only for regions drawn in the viewer."""
 
 _COLOCALIZED_FIRST = ("manders_m1", "manders_m2", "thresholded_m1", "thresholded_m2")
 _THRESHOLDS = ("costes_threshold_real", "costes_threshold_predicted")
@@ -336,7 +337,7 @@ _ROI_VIEWS = {
     ROI_FIRST: ("pearson_r", "slope", "n", *_COLOCALIZED_FIRST),
     ROI_COLOCALIZATION: (*_COLOCALIZED_FIRST, "overlap", "icq", "costes_slope", "costes_intercept", *_THRESHOLDS),
 }
-"""Metrics of *ROI correlation*, in the order of its columns; those whose rows name such a view come after them."""
+"""Metrics of *ROI correlation* in the order of its columns; rows of `METRICS` that name such a view follow them."""
 
 STUDY_METRICS = ("mse", "rmse", "r2", "psnr_db", "pearson_r", *(metric.key for metric in metrics_in(STUDY)))
-"""Numbers of each slide of a study, called as its results call them."""
+"""Numbers of each slide of a study, under the names that its results use."""

@@ -1,4 +1,4 @@
-"""Numbers of a region: how a prediction compares with the real channel in it, from counted pixel pairs."""
+"""Metrics of a prediction in one region, computed from counted pixel pairs."""
 
 from __future__ import annotations
 
@@ -31,45 +31,45 @@ if TYPE_CHECKING:
     from napari_hrpn.settings import EvaluationSettings
     from napari_hrpn.slides import RegionMask
 
-# a density leaves out no more than a thousandth of the pixels of an image
+# the grey levels of a density plot cover all but a thousandth of the pixels of an image
 DENSITY_PERCENTILES = (0.05, 99.95)
 _DENSITY_PIXEL_UM = 1.1
 
 
 @dataclass(frozen=True, eq=False)
 class RegionNumbers:
-    """How a prediction compares with the real channel in one region.
+    """Numbers of a prediction against the real channel in one region.
 
     Attributes
     ----------
     region : str
         "tissue", "frame" or the name of a region of interest.
     sums : AgreementSums
-        Of its pixels.
+        Sums over its pixels.
     agreement : Agreement
         MSE, R2, PSNR.
     real_max : float
         Brightest real pixel.
     regression : Regression
-        The line through the pixels, r and R_total.
+        The regression line through the pixels, r and R_total.
     manders : Manders
         Co-localisation without a threshold.
     density : numpy.ndarray of int64, shape (256, 256), or None
-        Pixels by real (row) and predicted (column) grey level; a report has it of the first 100 regions of interest.
+        Pixels by real (row) and predicted (column) grey level; a report holds it for the first 100 regions of interest.
     density_range : tuple of float
-        Grey levels that it spans.
+        Grey levels that the density spans.
     intervals : BlockIntervals or None
-        Of r and slope; None in a preview, and of the frame beside a tissue.
+        Intervals of r and slope; None in a preview, and for the frame if a tissue is measured too.
     box_px : Box or None
-        The rectangle around a region of interest, within the slide.
+        Rectangle around a region of interest, cut at the border of the slide.
     colocalization : Colocalization or None
-        With Costes' thresholds; of regions of interest, where it was asked for.
+        Co-localisation with Costes' thresholds, of a region of interest for which it was requested.
     blocks : BlockSums or None
-        What the intervals are made of, where predictions are compared with each other.
+        Sums from which the intervals are drawn; kept only where predictions are compared with each other.
     difference : BlockDifferences or None
-        This prediction less the first one, of r and slope, where predictions are compared with each other.
+        Difference of r and of slope from the first prediction, where predictions are compared with each other.
     windows : mapping of str to WindowSums
-        Of values that need the neighbours of a pixel, by the name of their window; empty in a preview.
+        Sums of values that need the neighbours of a pixel, by the name of their window; empty in a preview.
     """
 
     region: str
@@ -88,26 +88,26 @@ class RegionNumbers:
     windows: Mapping[str, WindowSums] = field(default_factory=dict)
 
     def window_mean(self, window: Window) -> float | None:
-        """Mean of the values of a window over the pixels of the region; None where it was not asked for."""
+        """Mean of the values of a window over the pixels of the region; None where it was not measured."""
         return self.windows[window.name].mean if window.name in self.windows else None
 
     @property
     def window_reasons(self) -> list[str]:
-        """How many pixels are left out of numbers that need their neighbours."""
+        """Sentences that give the number of pixels left out because pixels near them are not predicted."""
         n = self.sums.n
         return [
-            f"{name}: {n - found.n:,} of {n:,} pixels are left out, as pixels near them are not predicted"
-            if found.n
+            f"{name}: {n - sums.n:,} of {n:,} pixels are left out, as pixels near them are not predicted"
+            if sums.n
             else f"{name}: no pixel has a value, since floating-point pixels need a stated MAX, and all pixels need "
             "predicted ones around them"
-            for name, found in self.windows.items()
-            if found.n < n
+            for name, sums in self.windows.items()
+            if sums.n < n
         ]
 
-    # a preview has no time for what it does not show
+    # computed on first use, because a preview shows neither of the two and has to be fast
     @cached_property
     def icc(self) -> IntraclassCorrelation:
-        """Over pixels: the estimates are right, its intervals are not."""
+        """ICC over pixels: the estimates are valid, but the intervals are not, because pixels are not independent."""
         return compute_icc(self.sums)
 
     @cached_property
@@ -129,9 +129,9 @@ class RegionNumbers:
 def region_numbers(
     region: str, counts: PairCounts, settings: EvaluationSettings, dtype: np.dtype, blocks: BlockSums | None = None
 ) -> RegionNumbers:
-    """Turn the counts of a region into numbers, with intervals where there are sums over blocks."""
+    """Compute the metrics of a region from its counts, with intervals if sums over blocks are given."""
     brightest = float(counts.real.percentile(100))
-    # floating point has no largest value, and an empty or black region no peak
+    # a floating-point type has no largest value, and an empty or black region has no peak
     peaks = {"real": brightest if brightest > 0 else None, "dtype": largest_value(dtype)}
     peak = peaks[settings.psnr_max] if isinstance(settings.psnr_max, str) else float(settings.psnr_max)
     intervals = None
@@ -154,25 +154,26 @@ def region_numbers(
 
 
 def grey_level_range(settings: EvaluationSettings, dtype: np.dtype) -> float:
-    """Largest grey level that is known before pixels are counted: the stated one, or that of the type of the pixels."""
+    """Largest possible grey level, known before pixels are counted: the stated MAX, or the limit of the pixel type."""
     stated = settings.psnr_max
     return (largest_value(dtype) or math.nan) if isinstance(stated, str) else float(stated)
 
 
 def range_of_density(ends: Sequence[tuple[float, float]], *, whole: bool) -> tuple[float, float]:
-    """Grey levels that a density spans, the same for both of its axes and wherever it is drawn."""
+    """Grey levels that a density spans: one range for both axes and for all regions."""
     lows, highs = zip(*ends, strict=True)
     low, high = min(0.0, *lows), max(highs)
     if not (math.isfinite(low) and math.isfinite(high)):
         return 0.0, 1.0
     if whole and max(high, -low) < MOST_WHOLE:
+        # cells a whole number of grey levels wide, so that each holds equally many levels and the plot has no stripes
         low, width = math.floor(low), max(1, math.ceil((high - math.floor(low) + 1) / DENSITY_CELLS))
         return low - 0.5, low - 0.5 + width * DENSITY_CELLS
     return low, high if high > low else low + max(1.0, DENSITY_CELLS * math.ulp(low))
 
 
 def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) -> tuple[float, float]:
-    """Grey levels that a density plot of a prediction spans: all but a thousandth of the pixels."""
+    """Grey levels that a density plot of a prediction spans: those of all but a thousandth of the pixels."""
     ends = [
         tissue_percentiles(image.slide, [image.channel], tissue, DENSITY_PERCENTILES, _DENSITY_PIXEL_UM)[0]
         for image in (real, prediction)
@@ -182,5 +183,5 @@ def density_range(real: ProbeImage, prediction: ProbeImage, tissue: RegionMask) 
 
 
 def has_whole_numbers(*images: ProbeImage) -> bool:
-    """Whether one of some channels holds integers."""
+    """Whether at least one of the channels holds integers."""
     return any(image.slide.dtype.kind in "biu" for image in images)

@@ -67,7 +67,7 @@ def evaluate(
       napari-hrpn evaluate scan.nd2 predicted.ome.zarr --probe QD --roi rois.geojson --mask tissue.geojson -o evaluation
       napari-hrpn evaluate /shared/slide.ome.tif /shared/slide.ome.zarr -o evaluation --scheduler tcp://node1:8786
     """  # noqa: D301
-    from napari_hrpn.analysis import looks_in_threads
+    from napari_hrpn.analysis import count_in_threads
     from napari_hrpn.reports import write_evaluation
     from napari_hrpn.slides import as_location, local_path, open_slide
     from napari_hrpn.slides.writers.output_path import partial_output
@@ -82,13 +82,13 @@ def evaluate(
     request = _request(slide, channels, paths, name, roi, mask, tumour, settings)
     # counting pixels needs no GPU
     with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
-        looks = looks_in_threads
+        block_map = count_in_threads
         if client is not None:
-            from napari_hrpn.inference.cluster import looks_on_workers
+            from napari_hrpn.inference.cluster import count_on_workers
 
             images = request.comparison.real, *request.comparison.predictions
-            looks = looks_on_workers(client, [image.slide for image in images])
-        steps = write_evaluation(request, folder, overwrite=overwrite, looks=looks)
+            block_map = count_on_workers(client, [image.slide for image in images])
+        steps = write_evaluation(request, folder, overwrite=overwrite, block_map=block_map)
         written = follow(steps, f"evaluating {slide.source.name}", _progress, stop)
     # copied once the evaluation is complete, in one step
     if json is not None and json.resolve() != written.json.resolve():

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.analysis import EvaluationSettings, evaluate_slide, looks_in_threads, why_no_penetration
+from napari_hrpn.analysis import EvaluationSettings, count_in_threads, evaluate_slide, why_no_penetration
 from napari_hrpn.analysis.metrics import METRICS, PAGE
 from napari_hrpn.core import relayed
 from napari_hrpn.core.heap import return_freed_memory
@@ -30,7 +30,7 @@ from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_hrpn.analysis import EvaluationReport, Looks, ProbeImage, SlideComparison
+    from napari_hrpn.analysis import BlockMap, EvaluationReport, ProbeImage, SlideComparison
     from napari_hrpn.reports.drawing import Drawing
     from napari_hrpn.slides import Annotation, Location
 
@@ -125,7 +125,7 @@ class WrittenEvaluation:
 
 
 def write_evaluation(
-    request: EvaluationRequest, folder: Path, *, overwrite: bool = False, looks: Looks = looks_in_threads
+    request: EvaluationRequest, folder: Path, *, overwrite: bool = False, block_map: BlockMap = count_in_threads
 ) -> Generator[WritingReport, None, WrittenEvaluation]:
     """Evaluate a slide into a folder, or resume an evaluation that was stopped.
 
@@ -138,7 +138,7 @@ def write_evaluation(
         ``rois.geojson``.
     overwrite : bool
         Whether a different evaluation may be replaced.
-    looks : Looks
+    block_map : BlockMap
         Function that counts blocks of pixels, in threads or on workers; an earlier run may have used another one.
 
     Yields
@@ -167,7 +167,7 @@ def write_evaluation(
         if target.begin(record, overwrite=overwrite):
             return WrittenEvaluation(target.json, target.page, new=False)
         hashes = yield from _hashes(request)
-        parts = yield from _measured(request, target, looks)
+        parts = yield from _measured(request, target, block_map)
         content = yield from _written(request, target, parts, _about(request, record, hashes))
         return WrittenEvaluation(target.json, target.page, new=True, content=content)
 
@@ -223,7 +223,7 @@ def _hashes(request: EvaluationRequest) -> Generator[WritingReport, None, dict[L
 
 
 def _measured(
-    request: EvaluationRequest, target: ReportFolder, looks: Looks
+    request: EvaluationRequest, target: ReportFolder, block_map: BlockMap
 ) -> Generator[WritingReport, None, dict[str, Plain]]:
     # pixels that were counted before there was a metric are counted again
     keys = {metric.key for metric in METRICS if metric.windows or PAGE in metric.views}
@@ -237,7 +237,9 @@ def _measured(
             return_freed_memory()
         return WritingReport(_HASHED + (_MEASURED - _HASHED) * report.share, report.part)
 
-    yield from relayed(evaluate_slide(request.comparison, request.settings, skip=tuple(parts), looks=looks), kept)
+    yield from relayed(
+        evaluate_slide(request.comparison, request.settings, skip=tuple(parts), block_map=block_map), kept
+    )
     return parts
 
 

@@ -1,4 +1,4 @@
-"""Slides and their files; `open_slide` opens all formats."""
+"""Whole-slide images and their files; `open_slide` opens all formats."""
 
 from napari_hrpn.slides.channel_roles import ChannelRoles, find_channel, guess_roles
 from napari_hrpn.slides.errors import SlideError, SlideWarning

@@ -1,4 +1,4 @@
-"""Channel roles (nuclei, vessels, probe), guessed from names alone."""
+"""Channel roles (nuclei, vessels, probe), guessed from channel names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChannelRoles:
-    """Indices of the channels by what they show.
+    """Indices of the channels by their role.
 
     Attributes
     ----------
     nuclei, vessels, probe : int or None
-        Channel index; None where it is not known.
+        Channel index; None if no channel is known to have this role.
     """
 
     nuclei: int | None = None
@@ -32,7 +32,7 @@ class ChannelRoles:
 
 
 # Each word is a pattern that has to match a whole word of a name, so that "FITC" is not found in "fitch".
-# A marker tells what a channel shows, a dye only how it was made visible: markers win.
+# A marker names the structure that a channel shows, a dye only the label that was used, so markers have priority.
 _MARKERS = {
     "nuclei": (
         r"dapi hoechst\d* h33342 h33258 hh3 syto\w* draq\d* topro\d* nucblue dna\d* histone\w* "
@@ -55,14 +55,14 @@ _DYES = {
         r"rfp icg (af|alexa|fluor|atto|opal)?(5[4-9]|6[0-9]|7[0-9])\d"
     ),
 }
-# what else is stained beside a tumour's vessels: a dye on one of these is not the probe
+# other structures that are often stained in tumours: a dye on one of these is not the probe
 _OTHER_MARKERS = r"cd\d+[a-z]? ki67 her2 egfr (pan)?ck\d* cytokeratin a?sma actin tubulin foxp3 pdl?1 f480 iba1 lyve\d*"
 _ALL_MARKERS = " ".join([*_MARKERS.values(), _OTHER_MARKERS])
 _ALL_PATTERNS = " ".join([_ALL_MARKERS, *_DYES.values()])
 
 
 def guess_roles(channel_names: Sequence[str]) -> ChannelRoles:
-    """What each channel shows, as far as its name tells.
+    """Guess the roles of channels from their names.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def guess_roles(channel_names: Sequence[str]) -> ChannelRoles:
     Returns
     -------
     ChannelRoles
-        No channel has two roles. A marker (CD31, DAPI, dextran) counts more than a dye (AF488, SpGreen), and
-        the first of equals is taken; names that say nothing, such as "Channel 0", give None. Words that all names
-        share, such as the file's name, do not count.
+        Roles; no channel has two. A marker (CD31, DAPI, dextran) has priority over a dye (AF488, SpGreen), and the
+        first channel over later ones. Names without a known word, such as "Channel 0", give None. Words that all names
+        share, such as the name of the file, do not count.
     """
-    words = _telling_words(channel_names)
+    words = _distinctive_words(channel_names)
     marked = {index for index, of_name in enumerate(words) if _any_of(of_name, _ALL_MARKERS)}
     found: dict[str, int] = {}
     for patterns, taken in ((_MARKERS, set()), (_DYES, marked)):
@@ -92,11 +92,11 @@ def _any_of(words: Sequence[str], patterns: str) -> bool:
     return any(re.fullmatch(pattern, word) for pattern in patterns.split() for word in words)
 
 
-def _telling_words(names: Sequence[str]) -> list[list[str]]:
-    """Words of each name that not all names share, and neighbours joined: "Alexa Fluor 488" holds "fluor488"."""
+def _distinctive_words(names: Sequence[str]) -> list[list[str]]:
+    """Words of each name that not all names share, and joined neighbours: "Alexa Fluor 488" contains "fluor488"."""
     single = [re.findall(r"[a-z0-9]+", unicodedata.normalize("NFKC", name).lower()) for name in names]
     shared = set.intersection(*map(set, single)) if len(single) > 1 else set()
-    # a shared word that has a meaning of its own must not come back joined to its neighbour
+    # a shared word with a meaning, such as "DAPI", must not be used again as part of a joined word
     meaning = {word for word in shared if _any_of([word], _ALL_PATTERNS)}
     found = []
     for words in single:
@@ -114,14 +114,14 @@ def _folded(name: str) -> str:
 
 
 def find_channel(slide: Slide, name_or_index: str) -> int:
-    """Index of a channel that a user named.
+    """Index of a channel that a user stated by name or index.
 
     Parameters
     ----------
     slide : Slide
         The slide.
     name_or_index : str
-        Name of the channel, in upper or lower case and however its accents are encoded, or its index from 0.
+        Name of the channel, in upper or lower case and with accents in any encoding, or its index from 0.
 
     Returns
     -------
@@ -131,18 +131,18 @@ def find_channel(slide: Slide, name_or_index: str) -> int:
     Raises
     ------
     SlideError
-        If there is none or there are several; it tells those that there are.
+        If no channel or several have this name; the message lists all channels.
     """
     wanted = " ".join(str(name_or_index).split())
     matches: list[int] = []
-    for alike in (_composed, _folded):
-        matches = [i for i, name in enumerate(slide.channel_names) if alike(name) == alike(wanted)]
+    for normalised in (_composed, _folded):
+        matches = [i for i, name in enumerate(slide.channel_names) if normalised(name) == normalised(wanted)]
         if len(matches) == 1:
             return matches[0]
         if matches:
             break
     if not matches and re.fullmatch(r"\d{1,9}", wanted) and int(wanted) < len(slide.channel_names):
         return int(wanted)
-    there_are = ", ".join(f"{index} = {name}" for index, name in enumerate(slide.channel_names))
+    listed = ", ".join(f"{index} = {name}" for index, name in enumerate(slide.channel_names))
     found = f"{len(matches)} channels called" if matches else "no channel"
-    raise SlideError(f"{slide.source.name} has {found} {wanted!r}, expected one of {there_are}: name or number it.")
+    raise SlideError(f"{slide.source.name} has {found} {wanted!r}, expected one of {listed}: give its name or number.")

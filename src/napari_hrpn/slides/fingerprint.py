@@ -1,4 +1,4 @@
-"""Fingerprint of a slide: its file and metadata, and a sample of its pixels."""
+"""Identity of a slide from its file and metadata, and fingerprint from a sample of its pixels."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 _HALF_PX = 64
 WHOLE_BYTES = 8 << 20
-"""A file that is no larger is read whole for its fingerprint."""
+"""Largest file that is read whole for its fingerprint."""
 PIECES, PIECE_BYTES = 128, 8 << 10
 _MOST_CHUNKS, _MOST_CHUNK_BYTES = 24, 48 << 20
-"""Of the finest level, as they are decoded; a quarter of them where its files were looked at, or are far away."""
+"""Limits for decoded chunks of the finest level; a quarter of them if its files are read too, or are remote."""
 _METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray", ".zmetadata")
 
 
 def slide_identity(slide: Slide) -> str:
-    """A fingerprint that changes when the file, or what was taken from it, changes.
+    """Short hash that changes if the file of a slide, or the image taken from it, changes.
 
     Parameters
     ----------
@@ -42,15 +42,15 @@ def slide_identity(slide: Slide) -> str:
     Returns
     -------
     str
-        16 hexadecimal digits over the source's name, size and time of change (for an OME-Zarr those of its
-        metadata, for a folder of stains those of its TIFFs), shape, type, series, z and t. In object storage, the
-        metadata at the top of the group stand for all, with what the store says of them. A slide in memory, without a
-        file, is known by the pixels in its middle instead.
+        16 hexadecimal digits over the name, size and time of change of the source (for an OME-Zarr those of its
+        metadata, for a folder of stains those of its TIFFs), shape, type, series, z and t. In object storage only the
+        metadata at the top of the group are used, as described by the store. For a slide in memory, without a file,
+        pixels at its centre are used instead.
 
     Raises
     ------
     SlideError
-        If it is in object storage, which does not answer.
+        If it is in object storage that does not answer.
     """
     digest = hashlib.sha256()
     facts = (
@@ -69,7 +69,7 @@ def slide_identity(slide: Slide) -> str:
 
 
 def slide_fingerprint(slide: Slide) -> str:
-    """A fingerprint of some pixels, for a slide that is rewritten without a trace in `slide_identity`.
+    """Short hash of a sample of pixels, to detect a rewritten slide whose `slide_identity` is unchanged.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def slide_fingerprint(slide: Slide) -> str:
     -------
     str
         16 hexadecimal digits over pieces of its files (all of a file up to 8 MiB, else 1 MiB) and chunks of its finest
-        level (24 at most, and 48 MiB), spread evenly: a change between them goes unnoticed.
+        level (at most 24, and 48 MiB), spread evenly. A change between them is not detected.
     """
     digest, files, level = hashlib.sha256(), _files(slide.source), slide.levels[0]
     for file in files:
@@ -90,16 +90,16 @@ def slide_fingerprint(slide: Slide) -> str:
     count = min(most, _MOST_CHUNK_BYTES // max(1, math.prod(level.chunksize) * level.dtype.itemsize))
     for index in _spread(chunks, count):
         try:
-            place = tuple(int(one) for one in np.unravel_index(index, level.numblocks))
-            digest.update(np.ascontiguousarray(decoded(level, place)).tobytes())
+            position = tuple(int(number) for number in np.unravel_index(index, level.numblocks))
+            digest.update(np.ascontiguousarray(decoded(level, position)).tobytes())
         except Exception:
-            # what cannot be read is told when it is needed
+            # an error is reported later, when the pixels are needed
             digest.update(b"not readable")
     return digest.hexdigest()[:16]
 
 
 def _files(source: Location) -> list[Path]:
-    """The files that hold the pixels, where there are few."""
+    """The files that hold the pixels, if they are few; the many files of a Zarr are not listed."""
     if not isinstance(source, Path) or holds_zarr(source):
         return []
     if source.is_dir():
@@ -120,7 +120,7 @@ def _pieces(path: Path) -> bytes:
 
 
 def _spread(total: int, count: int) -> list[int]:
-    """Numbers from 0 to the last, evenly spread."""
+    """Evenly spread indices from 0 to the last one."""
     return sorted(set(np.linspace(0, total - 1, min(total, count)).astype(int).tolist())) if count else []
 
 
@@ -130,13 +130,13 @@ def _middle(slide: Slide) -> bytes:
 
 
 def _stamps(source: Location) -> Iterator[tuple[object, ...]]:
-    """Name, size and time of change in ns of the files that make a slide."""
+    """Name, size and time of change in ns of the files of a slide."""
     if not isinstance(source, Path):
         yield from _stamps_of_objects(source)
         return
     members = _files(source)
     if holds_zarr(source):
-        # the pieces of a Zarr are too many to look at; its metadata lie at most three folders deep
+        # the chunks of a Zarr are too many to be checked; its metadata are at most three folders deep
         found = {file for name in _METADATA for depth in ("", "*/", "*/*/") for file in source.glob(depth + name)}
         members = sorted(found)
     for file in members:
@@ -146,10 +146,10 @@ def _stamps(source: Location) -> Iterator[tuple[object, ...]]:
 
 def _stamps_of_objects(source: UPath) -> Iterator[tuple[object, ...]]:
     if new := stamp(source / "zarr.json"):
-        # what the older format would say counts for nothing beside it
+        # metadata of the older format are ignored if there are those of the newer one
         yield "zarr.json", *new
         return
     found = {name: stamp(source / name) for name in _METADATA}
     if not any(found.values()):
-        raise SlideError(f"{source} is no longer there, or does not answer: check the network, and try again.")
+        raise SlideError(f"{source} is no longer there or does not answer: check the network, and try again.")
     yield from ((name, *facts) for name, facts in found.items() if facts)

@@ -1,4 +1,4 @@
-"""GeoJSON of annotated regions in the dialects of QuPath, Fiji and geopandas: full-resolution pixels, x before y."""
+"""GeoJSON files of annotated regions, as written by QuPath, Fiji and geopandas: full-resolution pixels, x before y."""
 
 from __future__ import annotations
 
@@ -32,62 +32,62 @@ _COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
 _EXCLUDING = re.compile(r"(exclude[ds]?|excluding|exclusions?|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
 _LARGEST_BYTES = 4 * 2**30
 _LONGEST_CLASS = 10_000
-# no slide is that large, and arithmetic with more might overflow
+# no slide is larger, and arithmetic with larger coordinates might overflow
 _FURTHEST_PX = 1e9
-# an outline of fewer points has no area
+# an outline with fewer points has no area
 _FEWEST_POINTS = 3
 
 
 def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
-    """Read annotations from GeoJSON, as QuPath and others write it.
+    """Read annotations from GeoJSON, as written by QuPath and other programs.
 
     Parameters
     ----------
     path : str or os.PathLike
-        A FeatureCollection, a list of features or a single one, with Polygons and MultiPolygons; it may be
-        compressed with gzip. One excludes where its class ends with an asterisk, such as "Ignore*", or where its
-        name or class is "exclude", "ignore" or "hole", whatever number follows; all others include.
+        A FeatureCollection, a list of features or a single feature, with Polygons and MultiPolygons; it may be
+        compressed with gzip. An annotation excludes if its class ends with an asterisk, such as "Ignore*", or if its
+        name or class is "exclude", "ignore" or "hole", with or without a number; all others include.
 
     Returns
     -------
     tuple of Annotation
-        In the order of the file; points, lines and what is empty are left out with a `SlideWarning`.
+        Annotations in the order of the file; points, lines and empty ones are left out with a `SlideWarning`.
 
     Raises
     ------
     SlideError
-        If the file cannot be read, has no polygon, or coordinates that are none.
+        If the file cannot be read, has no polygon, or has coordinates that are not valid.
     """
     checked = user_path(path)
-    name, annotations, without = checked.name, [], []
+    name, annotations, left_out = checked.name, [], []
     try:
-        # whole numbers may have more digits than Python makes an int of
+        # as float, because Python refuses to convert very long whole numbers to int
         content = json.loads(_text(checked), parse_int=float, object_hook=_with_arrays)
     except (ValueError, RecursionError) as error:
         if isinstance(error, SlideError):
             raise
-        msg = f"{name} is no GeoJSON or was cut short ({error}): export the annotations again as GeoJSON."
+        msg = f"{name} is no GeoJSON or is incomplete ({error}): export the annotations again as GeoJSON."
         raise SlideError(msg) from error
     for index, feature in enumerate(_features(content if isinstance(content, list) else [content], name), start=1):
         polygons, others = _polygons(feature, f"Annotation {index} of {name}")
-        without += others
+        left_out += others
         if polygons:
             annotations.append(_annotation(feature, polygons))
-    kinds = ", ".join(sorted(set(without))[:5])
+    kinds = ", ".join(sorted(set(left_out))[:5])
     if not annotations:
         msg = (
-            f"{name} has no polygon among its {len(without)} annotations{f' ({kinds})' if kinds else ''}, "
+            f"{name} has no polygon among its {len(left_out)} annotations{f' ({kinds})' if kinds else ''}, "
             "expected at least one: draw a region and export it as GeoJSON."
         )
         raise SlideError(msg)
-    if without:
-        warn(f"{name} has {len(without)} annotations that are points, lines or empty ({kinds}): they are left out.")
+    if left_out:
+        warn(f"{name} has {len(left_out)} annotations that are points, lines or empty ({kinds}): they are left out.")
     return tuple(annotations)
 
 
 def _text(path: Path) -> str:
     if path.exists() and not path.is_file():
-        # a pipe would be waited for, and a device may have no end
+        # a pipe would block, and a device may have no end
         raise SlideError(f"{path} is no file, expected annotations as GeoJSON: check the path.")
     try:
         data = path.read_bytes()
@@ -103,7 +103,7 @@ def _text(path: Path) -> str:
 
 
 def _with_arrays(found: dict[str, Any]) -> dict[str, Any]:
-    """Make arrays of the outlines in a geometry at once, since lists of points take far more memory than their text."""
+    """Convert outlines to arrays while parsing, because lists of points take far more memory than their text."""
     kind, members = found.get("type"), found.get("coordinates")
     if kind == "Polygon" and isinstance(members, list):
         found["coordinates"] = [_ring(points) for points in members]
@@ -115,7 +115,7 @@ def _with_arrays(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ring(points: object) -> object:
-    """An outline as an array of y and x; as it is where it is none."""
+    """An outline as an array of y and x; unchanged if it is not valid."""
     if not isinstance(points, list):
         return points
     if not points:
@@ -123,7 +123,7 @@ def _ring(points: object) -> object:
     try:
         ring = np.array(points)
     except ValueError:
-        # some points may have a height
+        # some points have a third coordinate, their height
         ring = np.array([point[:2] for point in points if isinstance(point, list) and len(point) >= 2])
     sound = ring.ndim == 2 and ring.shape[1] >= 2 and len(ring) == len(points) and ring.dtype.kind == "f"
     if not sound or not (np.abs(ring[:, :2]) < _FURTHEST_PX).all():
@@ -133,7 +133,7 @@ def _ring(points: object) -> object:
 
 
 def _features(elements: list[Any], name: str) -> Iterator[dict[str, Any]]:
-    """Features one by one, those of collections within collections too."""
+    """All features, including those of nested collections."""
     for element in elements:
         if isinstance(element, dict) and "features" not in element:
             yield element
@@ -149,7 +149,7 @@ def _features(elements: list[Any], name: str) -> Iterator[dict[str, Any]]:
 
 def _polygons(feature: Mapping[str, Any], what: str) -> tuple[Polygons, list[str]]:
     """Polygons of a feature, and the kinds of its parts that have no area."""
-    # a feature has a geometry; what has coordinates is one itself
+    # a feature has a geometry; an object with coordinates is a geometry itself
     geometry = feature if "coordinates" in feature or "geometries" in feature else feature.get("geometry")
     polygons, others = [], []
     for kind, coordinates in _parts(geometry, what):
@@ -162,13 +162,13 @@ def _polygons(feature: Mapping[str, Any], what: str) -> tuple[Polygons, list[str
 
 
 def _parts(geometry: object, what: str) -> Iterator[tuple[str, Any]]:
-    """Kind and coordinates of each polygon in a geometry, and of what is none."""
+    """Kind and coordinates of each polygon in a geometry, and of each other part."""
     if geometry is None or geometry == {}:
         yield "none", None
         return
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if not isinstance(geometry, dict) or not isinstance(kind, str):
-        msg = f"{what} has a geometry that names no type, expected such as Polygon: export it again as GeoJSON."
+        msg = f"{what} has a geometry without a type, expected one such as Polygon: export it again as GeoJSON."
         raise SlideError(msg)
     if kind == "MultiPolygon":
         members = [member for member in _listed(geometry.get("coordinates"), what) if member != []]
@@ -204,8 +204,8 @@ def _annotation(feature: Mapping[str, Any], polygons: Polygons) -> Annotation:
     classification = properties.get("classification")
     name = _printed(properties.get("name"))
     classes = _class_names(properties.get("classification.name") if classification is None else classification)
-    are_excluding = [one.endswith("*") or _is_excluding(one) for one in classes]
-    # a class that says no more than whether it includes is no name
+    are_excluding = [class_name.endswith("*") or _is_excluding(class_name) for class_name in classes]
+    # a class that only means include or exclude is no name
     named = classes[0] if classes and not are_excluding[0] and classes[0].casefold() != "include" else ""
     return Annotation(
         name=name or named,
@@ -216,7 +216,7 @@ def _annotation(feature: Mapping[str, Any], polygons: Polygons) -> Annotation:
 
 
 def _is_excluding(name: str) -> bool:
-    """Whether a name is a word for what is to be left out, with or without a number."""
+    """Whether a name is a word for an excluded region, with or without a number."""
     return bool(_EXCLUDING.fullmatch(name.strip()))
 
 
@@ -225,14 +225,14 @@ def _printed(value: object) -> str:
 
 
 def _class_names(found: object) -> list[str]:
-    """Names of the class of a feature, the most general one first; empty where it has none."""
+    """Names of the class of a feature, the most general one first; empty if it has none."""
     if isinstance(found, dict):
         names = found.get("names")
         # derived classes of QuPath have several names
         listed = [found.get("name"), *(names if isinstance(names, list) else [])]
         return list(dict.fromkeys(filter(None, map(_printed, listed))))
     if isinstance(found, list):
-        return [name for one in found for name in _class_names(one)]
+        return [name for part in found for name in _class_names(part)]
     text = _printed(found)
     if text[:1] in ("{", "["):
         return _class_names(_literal(text))
@@ -240,7 +240,7 @@ def _class_names(found: object) -> list[str]:
 
 
 def _literal(text: str) -> object:
-    """What a text says that a dict or list was made of; None where it says nothing."""
+    """The dict or list that was written as text, as JSON or as a Python literal; None if it is neither."""
     for read in (json.loads, ast.literal_eval):
         try:
             found: object = read(text[:_LONGEST_CLASS])
@@ -251,23 +251,23 @@ def _literal(text: str) -> object:
 
 
 def _measurements(found: object) -> dict[str, float]:
-    """Numbers that belong to a feature."""
+    """Measurements of a feature: its numbers by name."""
     if isinstance(found, list):
-        named = [one for one in found if isinstance(one, dict) and _printed(one.get("name"))]
-        found = {one["name"]: one.get("value") for one in named}
+        named = [entry for entry in found if isinstance(entry, dict) and _printed(entry.get("name"))]
+        found = {entry["name"]: entry.get("value") for entry in named}
     pairs = found.items() if isinstance(found, dict) else ()
     return {printable(name): value for name, value in pairs if isinstance(value, float)}
 
 
 def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write annotations as GeoJSON that QuPath opens.
+    """Write annotations as GeoJSON for QuPath.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        What to write; measurements that are not finite are left out, since JSON has no word for them.
+        The annotations; measurements that are not finite are left out, because JSON cannot store them.
     path : str or os.PathLike
-        The file; it appears whole or not at all.
+        The file; it is written completely or not at all.
     overwrite : bool
         Whether a file that exists may be replaced.
 
@@ -280,7 +280,7 @@ def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str
         partial_output(user_path(path), None, overwrite=overwrite) as partial,
         partial.open("w", encoding="utf-8") as file,
     ):
-        # one by one: all together would take many times the memory of the file
+        # written one by one, because all together would take many times the memory of the file
         file.write('{"type": "FeatureCollection", "features": [')
         for index, annotation in enumerate(annotations):
             feature = json.dumps(_feature(annotation), ensure_ascii=False, allow_nan=False)

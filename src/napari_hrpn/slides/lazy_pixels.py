@@ -1,6 +1,6 @@
-"""Lazy pixels of levels, read when they are asked for, and a cache of their decoded chunks.
+"""Lazy pixels of levels, read when they are needed, and a cache of decoded chunks.
 
-A failure of a read reaches the user as one sentence, never as zeros. No chunk is decoded twice within a short time.
+A failed read gives an error of one sentence, never zeros. No chunk is decoded twice within a short time.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ _CONVERTED = {"bool": "uint8", "float16": "float32"}
 
 @dataclass(frozen=True, eq=False)
 class PixelSource:
-    """An array-like of a level (c, y, x), whose pixels are read when they are asked for."""
+    """Array-like of a level (c, y, x) whose pixels are read when they are needed."""
 
     shape: tuple[int, int, int]
     dtype: np.dtype
-    chunks: tuple[int, int, int]  # The block that it reads best
-    read: Callable[[slice, slice, slice], np.ndarray]  # Pixels of some channels, rows and columns
+    chunks: tuple[int, int, int]  # size of the blocks that are read fastest
+    read: Callable[[slice, slice, slice], np.ndarray]  # reads pixels of some channels, rows and columns
     ndim: int = 3
 
     def __getitem__(self, chunk: tuple[slice, slice, slice]) -> np.ndarray:
-        # dask asks for whole chunks, and cuts out of them what is asked for itself
+        # dask reads whole chunks and cuts the requested part out of them
         return self.read(*chunk)
 
     def lazy(self) -> da.Array:
-        """A lazy array, made without looking at the pixels."""
+        """A lazy array, made without reading pixels."""
         chunks, meta = tuple(map(min, self.chunks, self.shape)), np.empty((0, 0, 0), self.dtype)
-        # without a name, which dask would make of all that the file holds
+        # name=False, because dask would hash all pixels to make a name
         return da.from_array(self, chunks=chunks, name=False, fancy=False, meta=meta)
 
     def lazy_level(self, path: Location) -> da.Array:
-        """A lazy array over what a file has of a level, in blocks that follow the file's own."""
+        """A lazy array of a stored level, in blocks made of whole stored chunks."""
         return replace(self.guarded(path), chunks=self._merged_chunks()).lazy()
 
     def _merged_chunks(self) -> tuple[int, int, int]:
-        """Blocks to read: the file's own, as many together as make 512 px, if that stays small."""
+        """Blocks to read: as many stored chunks as make 512 px, if that takes little memory."""
         channels, height, width = self.chunks
-        # a slide of a few rows is not cut into millions of tiny blocks
+        # blocks of a slide with few rows are wider, because it would have millions of tiny ones
         wanted = max(SMALLEST_CHUNK, _SMALLEST_CHUNK_AREA // self.shape[1])
         wide = _enough(width, self.shape[2], wanted)
         row_bytes = max(1, channels * wide * np.dtype(self.dtype).itemsize)
@@ -72,27 +72,27 @@ class PixelSource:
         return channels, _enough(height, self.shape[1], rows), wide
 
     def guarded(self, path: Location) -> PixelSource:
-        """The same pixels in an accepted type; any failure of a read is a `SlideError`."""
+        """The same pixels in an accepted type; any error while reading becomes a `SlideError`."""
         dtype = accepted_dtype(self.dtype, path)
 
         def read(*parts: slice) -> np.ndarray:
             """Pixels of shape (c, y, x), of the accepted type."""
             channels, rows, columns = parts
-            where = f"channel {channels.start}, rows {rows.start} to {rows.stop} and columns {columns.start} to"
-            with reading_errors(f"{path.name}: {where} {columns.stop} cannot be read"):
+            region = f"channel {channels.start}, rows {rows.start} to {rows.stop} and columns {columns.start} to"
+            with reading_errors(f"{path.name}: {region} {columns.stop} cannot be read"):
                 block = self.read(*parts)
-            wanted = tuple(part.stop - part.start for part in parts)
-            if block.shape != wanted:
+            expected_shape = tuple(part.stop - part.start for part in parts)
+            if block.shape != expected_shape:
                 raise SlideError(
-                    f"{path.name} gave {block.shape} pixels where {wanted} were expected: the file is damaged, copy "
-                    "it again from where it came."
+                    f"{path.name} gave {block.shape} pixels, expected {expected_shape}: the file is damaged, copy it "
+                    "again from its source."
                 )
             return block.astype(dtype, copy=False)
 
         return replace(self, dtype=dtype, read=read)
 
     def brightest(self) -> PixelSource:
-        """One dye that was stored as a coloured photograph: the maximum over red, green and blue."""
+        """A dye that is stored as a coloured photograph, as the maximum over red, green and blue."""
 
         def read(_: slice, rows: slice, columns: slice) -> np.ndarray:
             """Pixels of shape (1, y, x)."""
@@ -109,7 +109,7 @@ def _enough(native: int, length: int, wanted: int) -> int:
 
 
 def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
-    """Type in which pixels of a stored type are handed out."""
+    """Type to which pixels of a stored type are converted when read."""
     name = np.dtype(dtype).newbyteorder("=").name
     name = _CONVERTED.get(name, name)
     if name in _ACCEPTED:
@@ -121,7 +121,7 @@ def accepted_dtype(dtype: np.dtype, path: Location) -> np.dtype:
 
 
 class _Touched(NamedTuple):
-    """A chunk that a part of an axis meets: its number and size, and the pixels that both share."""
+    """Chunk that a part of an axis meets: its number and size, and the shared pixels in chunk and in part."""
 
     number: int
     size: int
@@ -130,14 +130,14 @@ class _Touched(NamedTuple):
 
 
 class ChunkCache:
-    """Reads parts of lazy arrays; several threads may read at once.
+    """Cache through which parts of lazy arrays are read; several threads may read at once.
 
     Parameters
     ----------
     kept_bytes : int
-        Decoded chunks that are kept, those that were used last.
+        Memory for decoded chunks; those that were used most recently are kept.
     threads : int
-        Chunks that one read decodes at once.
+        Number of chunks that one read decodes at the same time.
     """
 
     def __init__(self, kept_bytes: int, threads: int = 1) -> None:
@@ -146,7 +146,7 @@ class ChunkCache:
         self._lock = threading.Lock()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Discard all chunks."""
         with self._lock:
             self._chunks.clear()
             self._bytes = 0
@@ -157,25 +157,25 @@ class ChunkCache:
         Parameters
         ----------
         array : dask.array.Array
-            Such as a level of a slide, or a channel of it.
+            Array, such as a level of a slide or one of its channels.
         *parts : slice
-            Along each axis, with a start and a stop within the array.
+            Part along each axis, with a start and a stop within the array.
 
         Returns
         -------
         numpy.ndarray
-            As ``array[parts]``.
+            Pixels of ``array[parts]``.
         """
         pixels = np.empty([part.stop - part.start for part in parts], array.dtype)
         chunks = list(product(*map(_touched, array.chunks, parts)))
 
         def paste(touched: Sequence[_Touched]) -> None:
-            """Put what is asked for of one chunk in its place."""
+            """Copy the requested pixels of one chunk to their place."""
             pixels[tuple(one.of_part for one in touched)] = self._shared(array, touched)
 
         if min(self._threads, len(chunks)) > 1:
             with ThreadPoolExecutor(min(self._threads, len(chunks))) as pool:
-                # as a list: what one of them raised is raised here
+                # a list is made so that errors of the threads are raised here
                 list(pool.map(paste, chunks))
         else:
             for touched in chunks:
@@ -183,14 +183,14 @@ class ChunkCache:
         return pixels
 
     def _shared(self, array: da.Array, touched: Sequence[_Touched]) -> NDArray[Any]:
-        """What of a chunk is asked for."""
-        numbers = tuple(one.number for one in touched)
-        is_kept = math.prod(one.size for one in touched) * array.dtype.itemsize <= self._kept_bytes
+        """Requested pixels of one chunk."""
+        numbers = tuple(part.number for part in touched)
+        is_kept = math.prod(part.size for part in touched) * array.dtype.itemsize <= self._kept_bytes
         chunk = self._chunk(array, numbers) if is_kept else decoded(array, numbers)
-        return chunk[tuple(one.of_chunk for one in touched)]
+        return chunk[tuple(part.of_chunk for part in touched)]
 
-    def _chunk(self, array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
-        key = array.name, *place
+    def _chunk(self, array: da.Array, index: tuple[int, ...]) -> NDArray[Any]:
+        key = array.name, *index
         with self._lock:
             is_known = key in self._chunks
             chunk = self._chunks.setdefault(key, Future())
@@ -203,14 +203,14 @@ class ChunkCache:
         try:
             chunk.set_result(decoded(array, key[1:]))
         except BaseException as error:
-            # who waits for it fails as well; who comes later tries again
+            # threads that wait for this chunk fail too; later ones try again
             with self._lock:
                 if self._chunks.get(key) is chunk:
                     del self._chunks[key]
             chunk.set_exception(error)
             return
         with self._lock:
-            # all may have been forgotten meanwhile
+            # the cache may have been cleared in the meantime
             if self._chunks.get(key) is chunk:
                 self._bytes += chunk.result().nbytes
                 self._forget_oldest()
@@ -221,10 +221,10 @@ class ChunkCache:
             self._bytes -= self._chunks.pop(oldest).result().nbytes
 
 
-def decoded(array: da.Array, place: tuple[int, ...]) -> NDArray[Any]:
-    """One chunk of an array, decoded in the thread that asks."""
-    key = (array.name, *place)
-    # twice as quick as `array.blocks[...].compute()`, which makes and optimises a graph of its own
+def decoded(array: da.Array, index: tuple[int, ...]) -> NDArray[Any]:
+    """One chunk of an array, decoded in the calling thread."""
+    key = (array.name, *index)
+    # twice as fast as `array.blocks[...].compute()`, which makes and optimises another graph
     return np.asarray(dask.get(array.__dask_graph__().cull({key}), key))
 
 

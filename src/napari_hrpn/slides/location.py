@@ -1,6 +1,6 @@
-"""Paths of this machine as users type them, and addresses of object storage such as s3://bucket/name.
+"""Paths on this machine, as users type them, and addresses of object storage such as s3://bucket/name.
 
-The rule: what is a `pathlib.Path` is on this machine; what an address needs beyond that is here.
+The rule: a `pathlib.Path` is on this machine, a `UPath` in object storage. Only this module handles the difference.
 """
 
 from __future__ import annotations
@@ -27,49 +27,49 @@ PlaceLike: TypeAlias = "str | os.PathLike[str] | UPath"
 ZARR_METADATA = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _CONNECTING_SECONDS = 5
 _READING_SECONDS = 30
-# one letter would be a drive of Windows
+# at least two letters, because a single one is a drive of Windows
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _COLLAPSED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
-# half characters, but for those in which Python keeps the bytes of names in other encodings
+# lone surrogates and NUL, except the surrogates in which Python keeps bytes of file names in other encodings
 _NO_NAME = re.compile("[\0\ud800-\udc7f\udd00-\udfff]")
 _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
-# what the stores call the size of an object and the facts that change with it
+# names that stores use for the size of an object and for properties that change with it
 _STAMPS = ("size", "ETag", "etag", "LastModified", "Last-Modified", "last_modified", "updated", "mtime", "created")
 
 
 def is_address(words: object) -> bool:
-    """Whether words are an address rather than a path.
+    """Whether text is an address and not a path.
 
     Parameters
     ----------
     words : object
-        What a user typed, or anything else.
+        Text that a user typed, or any other object.
 
     Returns
     -------
     bool
-        True for words such as "s3://bucket/slide.ome.zarr". Nothing is looked up.
+        True for text such as "s3://bucket/slide.ome.zarr". It is not checked whether the address exists.
     """
     return isinstance(words, str) and _ADDRESS.match(words) is not None
 
 
 def as_location(words: PlaceLike) -> Location:
-    """Understand what a user typed for a place.
+    """Path or address that a user typed.
 
     Parameters
     ----------
     words : str, os.PathLike or UPath
-        A path, or an address; ``file://`` means a path of this machine.
+        A path, or an address; ``file://`` means a path on this machine.
 
     Returns
     -------
     pathlib.Path or UPath
-        A path as it was typed, or an address that need not lead anywhere.
+        The path as typed, or the address; neither need exist.
 
     Raises
     ------
     SlideError
-        For an address of an unknown kind, or one for which a package is missing.
+        For an address of an unknown kind, or if a package for it is missing.
     """
     if isinstance(words, str) and (found := _ADDRESS.match(words)):
         return _address(words, found[1].lower())
@@ -79,12 +79,12 @@ def as_location(words: PlaceLike) -> Location:
 
 
 def local_path(words: PlaceLike) -> Path:
-    """Understand what a user typed for a place where only this machine will do.
+    """Path that a user typed, which has to be on this machine.
 
     Parameters
     ----------
     words : str, os.PathLike or UPath
-        As for `as_location`.
+        Path or address, as for `as_location`.
 
     Returns
     -------
@@ -99,21 +99,21 @@ def local_path(words: PlaceLike) -> Path:
     place = as_location(words)
     if isinstance(place, Path):
         return place
-    msg = f"{place} is an address of object storage, expected a file or folder of this machine: use a copy here."
+    msg = f"{place} is an address of object storage, expected a file or folder of this machine: use a local copy."
     raise SlideError(msg)
 
 
 def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path:
-    """Understand what a user typed for a path of this machine."""
+    """Path on this machine that a user typed, with "~" replaced by the home folder."""
     if _NO_NAME.search(str(words)):
-        msg = f"{ascii(str(words))[:80]} is no path, expected letters that the name of a file may have: check it."
+        msg = f"{ascii(str(words))[:80]} is no path, expected characters that are allowed in file names: check it."
         raise SlideError(msg)
     path = Path(words)
     first = path.parts[0] if path.parts else ""
     if first != "~" and os.path.lexists(Path(folder or "", first)):
         return path
     if os.name != "nt" and _OF_WINDOWS.match(str(words)):
-        msg = f"{path} is a path of Windows, which this machine is not: give the path that it has here."
+        msg = f"{path} is a Windows path, expected a path of this machine: give the path that the file has here."
         raise SlideError(msg)
     if not first.startswith("~"):
         return path
@@ -122,17 +122,16 @@ def user_path(words: str | os.PathLike[str], folder: Path | None = None) -> Path
         return home.joinpath(*path.parts[1:])
     if len(path.parts) == 1 and first != "~":
         return path
-    msg = f"{path} is in the home of a user who has none on this machine: write the whole path."
-    raise SlideError(msg)
+    raise SlideError(f"{path} is in the home of a user who has none on this machine: give the full path.")
 
 
 def is_collapsed_address(path: Path) -> bool:
-    """Whether a path was once an address, of whose two slashes `pathlib` made one."""
+    """Whether a path was an address, in which `pathlib` replaced the two slashes by one."""
     return not path.is_absolute() and bool(path.parts) and _COLLAPSED.fullmatch(path.parts[0]) is not None
 
 
 def check_writable(place: Location) -> None:
-    """Refuse an address at which nothing can be written."""
+    """Refuse an address that can only be read."""
     if not isinstance(place, Path) and place.protocol in {"http", "https"}:
         msg = (
             f"{place} is a web address, which can only be read: name a folder, or an address such as s3://bucket/name."
@@ -141,34 +140,34 @@ def check_writable(place: Location) -> None:
 
 
 def is_file(place: Location) -> bool:
-    """Whether there is a file, or an object that may be read."""
+    """Whether a file exists, or an object that may be read."""
     return place.is_file() if isinstance(place, Path) else fetched(place) is not None
 
 
 def holds_zarr(place: Location) -> bool:
-    """Whether a folder has metadata of Zarr in it."""
+    """Whether a folder contains Zarr metadata."""
     return any(is_file(place / name) for name in ZARR_METADATA)
 
 
 def is_there(place: Location) -> bool:
-    """Whether a path exists, or an address leads to a group or an array of Zarr."""
+    """Whether a path exists, or an address is that of a Zarr group or array."""
     return place.exists() if isinstance(place, Path) else holds_zarr(place)
 
 
 def fetched(place: UPath) -> bytes | None:
-    """Bytes of an object."""
+    """Bytes of an object; None if it does not exist."""
     content: bytes | None = _asked(place, "cat_file")
     return content
 
 
 def stamp(place: UPath) -> tuple[str, ...]:
-    """What tells an object from an earlier one of its name, without reading it."""
+    """Properties that distinguish an object from an earlier one with its name, without reading it."""
     facts = _asked(place, "info") or {}
     return tuple(str(facts[name]) for name in _STAMPS if name in facts)
 
 
 def zarr_store(place: Location) -> Path | FsspecStore:
-    """What zarr opens for a place."""
+    """Path or store that zarr can open."""
     if isinstance(place, Path):
         return place
     from zarr.storage import FsspecStore
@@ -178,15 +177,15 @@ def zarr_store(place: Location) -> Path | FsspecStore:
 
 @contextmanager
 def address_errors(place: Location) -> Iterator[None]:
-    """Turn what networks and stores raise into one sentence; errors of this machine's files pass."""
+    """Turn errors of networks and stores into a `SlideError` of one sentence; errors of local files are not changed."""
     try:
         yield
     except Exception as error:
-        # what is our own has its sentence
+        # errors of this package have a clear message already
         if isinstance(place, Path) or type(error).__module__.startswith("napari_hrpn."):
             raise
-        said = short_message(error)
-        msg = f"{place} cannot be reached ({said}): check the address, the network and your credentials."
+        message = short_message(error)
+        msg = f"{place} cannot be reached ({message}): check the address, the network and your credentials."
         raise SlideError(msg) from error
 
 
@@ -196,31 +195,31 @@ def _address(words: str, protocol: str) -> Location:
     try:
         from upath import UPath
     except ImportError as error:
-        msg = f'{words} is an address of object storage, which takes more packages: pip install "napari-hrpn[remote]".'
+        msg = f'{words} is an address of object storage, which needs more packages: pip install "napari-hrpn[remote]".'
         raise SlideError(msg) from error
     try:
         if not (where := words.partition("://")[2].strip("/")):
             raise ValueError("it ends where the name should be")
         place: UPath = UPath(f"{protocol}://{where}", **_options(protocol))
-        # only now it shows whether the package for this kind of store is there
+        # this access raises an error if the package for this kind of store is missing
         place.fs  # noqa: B018
     except ImportError as error:
-        msg = f"{words} takes a package that is not there ({error}): install it, for addresses of {protocol}://."
+        msg = f"{words} needs a package that is not installed ({error}): install it to use addresses of {protocol}://."
         raise SlideError(msg) from error
     except Exception as error:
-        msg = f"{words} is no address that can be used ({error}), expected one such as s3://bucket/slide.ome.zarr."
+        msg = f"{words} is not a valid address ({error}), expected one such as s3://bucket/slide.ome.zarr: check it."
         raise SlideError(msg) from error
     return place
 
 
 def _options(protocol: str) -> dict[str, Any]:
-    """How long to wait, and to look at stores themselves, not at what they held before; the user's own settings win."""
+    """Time limits, and no cached listings of stores; settings of the user have priority."""
     from fsspec.config import conf
 
     options: dict[str, Any] = {}
     if protocol in {"s3", "s3a"}:
         times = {"connect_timeout": _CONNECTING_SECONDS, "read_timeout": _READING_SECONDS}
-        # with more than one piece at once, it would ask for the size of every object before it reads it
+        # with concurrent requests, s3fs would request the size of every object before reading it
         options = {
             "config_kwargs": {**times, "retries": {"max_attempts": 1}},
             "use_listings_cache": False,
@@ -235,7 +234,7 @@ def _options(protocol: str) -> dict[str, Any]:
 
 
 def _asked(place: UPath, question: str) -> Any:  # noqa: ANN401 (whatever the store answers)
-    """What a store says of an object; None where there is none."""
+    """Answer of a store about an object; None if there is no such object."""
     with address_errors(place.parent):
         try:
             return getattr(place.fs, question)(place.path)
@@ -246,6 +245,6 @@ def _asked(place: UPath, question: str) -> Any:  # noqa: ANN401 (whatever the st
 
 
 def _is_absence(error: Exception) -> bool:
-    """Whether an object is not there; stores say that it is forbidden where they do not tell what they hold."""
+    """Whether an object is absent; stores that do not list their content answer "forbidden" for absent objects."""
     absent = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError | PermissionError)
     return absent or getattr(error, "status", None) in {403, 404}

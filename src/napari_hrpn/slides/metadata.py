@@ -1,6 +1,6 @@
-"""Metadata of a written slide: the attributes of OME-Zarr 0.5, with contrast and colours of the channels.
+"""OME-Zarr metadata of a written slide, with contrast and colours of the channels.
 
-Contrast comes from percentiles of a coarse stored level, of which only a few blocks are ever read.
+Contrast limits are percentiles of a coarse stored level, of which only a few blocks are read.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")
 LOW_PERCENT, HIGH_PERCENT = 0.1, 99.8
 _MOST_PIXELS = 4 * 2**20
 _ENOUGH_VALUES = 2**20
-# on smaller levels nuclei and vessels have melted into their surroundings
+# on smaller levels nuclei and vessels are blurred into their surroundings
 _SMALLEST_PX = 512
 _LARGEST_BLOCK_BYTES = 64 * 2**20
 
 
 def channel_colors(channel_names: Sequence[str], *, is_brightfield: bool = False) -> tuple[str, ...]:
-    """Colour of each channel: by its role where the name tells one, else from a short list in turn.
+    """Colour of each channel: by the role guessed from its name, or from a short list in turn.
 
     Parameters
     ----------
     channel_names : sequence of str
         Names in the order of the channels.
     is_brightfield : bool
-        Whether the channels are the red, green and blue of a photograph.
+        Whether the channels are red, green and blue of a photograph.
 
     Returns
     -------
@@ -81,16 +81,16 @@ def multiscales_metadata(
     pixel_size_um : tuple of float or None
         Height and width of a full-resolution pixel in µm; without it the axes have no unit.
     colors : sequence of str, optional
-        Six hexadecimal digits per channel; by role where left out.
+        Six hexadecimal digits per channel; by default chosen by role.
     contrast : sequence of (low, high), optional
-        Display window per channel; the whole range of `dtype` where left out.
+        Display window per channel; by default the whole range of `dtype`.
     dtype : dtype, optional
-        Type of a pixel, for the range of the display window.
+        Pixel type, for the range of the display window.
 
     Returns
     -------
     dict
-        What goes under the key "ome": ``group.attrs["ome"] = multiscales_metadata(...)``.
+        Value of the key "ome": ``group.attrs["ome"] = multiscales_metadata(...)``.
     """
     unit = {} if pixel_size_um is None else {"unit": "micrometer"}
     axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", **unit} for n in "yx")]
@@ -123,13 +123,13 @@ def _transformations(
     scale = {"type": "scale", "scale": [1.0, steps[0] * size_y, steps[1] * size_x]}
     if level == 0:
         return [scale]
-    # coordinates are those of pixel centres, and the centre of a coarse pixel lies between fine ones
+    # coordinates are those of pixel centres, and the centre of a coarse pixel is between those of fine ones
     offsets = [(steps[0] - 1) / 2 * size_y, (steps[1] - 1) / 2 * size_x]
     return [scale, {"type": "translation", "translation": [0.0, *offsets]}]
 
 
 def _downsample(full: int, size: int, level: int) -> float:
-    """Fine pixels per coarse pixel; an odd edge makes the ratio of the sizes a little too small."""
+    """Fine pixels per coarse pixel: a power of two, because an odd size makes the ratio a little too small."""
     halved = 2**level
     return float(halved) if -(-full // halved) == size else full / size
 
@@ -159,7 +159,7 @@ def _omero_channels(
 
 
 def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
-    """Darkest and brightest value to show, for each channel.
+    """Contrast limits of each channel: the darkest and the brightest displayed value.
 
     Parameters
     ----------
@@ -169,9 +169,9 @@ def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
     Returns
     -------
     tuple of tuple of float
-        Lower and upper limit per channel, the first below the second: the 0.1 and 99.8 percentiles of the
-        coarsest stored level of at least 512 px, or of blocks spread evenly over it; the range of the type where
-        even one block takes more than 64 MB, and for brightfield.
+        Lower and upper limit per channel, the first below the second. They are the 0.1 and 99.8 percentiles of the
+        coarsest stored level of at least 512 px, or of blocks spread evenly over it. For brightfield, or if a single
+        block takes more than 64 MB, they are the range of the pixel type.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def contrast_limits(slide: Slide) -> tuple[tuple[float, float], ...]:
 
 
 def _sample(level: da.Array) -> np.ndarray:
-    """Pixels of shape (c, n): the whole level if it is small, else blocks spread evenly over it."""
+    """Pixels of shape (c, n): the whole level if it is small, or blocks spread evenly over it."""
     channels, height, width = level.shape
     if height * width <= _MOST_PIXELS:
         whole: np.ndarray = level.compute(scheduler="synchronous")
@@ -196,10 +196,10 @@ def _sample(level: da.Array) -> np.ndarray:
     rows, columns = level.chunks[1], level.chunks[2]
     blocks = len(rows) * len(columns)
     count = min(blocks, max(1, _MOST_PIXELS // (level.chunksize[1] * level.chunksize[2])))
-    # a grid, so that a slide with tissue on one side only is met as well as one with tissue in the middle
+    # blocks of a grid, so that tissue at one side of a slide is found like tissue at its centre
     down = max(1, min(len(rows), round(math.sqrt(count * len(rows) / len(columns)))))
     across = max(1, min(len(columns), count // down))
-    # which makes the graph of a level once, not for every block
+    # the cache makes the dask graph of a level once and not for every block
     cache = ChunkCache(_LARGEST_BLOCK_BYTES)
     parts = []
     for row in _evenly(len(rows), down):
@@ -211,19 +211,19 @@ def _sample(level: da.Array) -> np.ndarray:
 
 
 def _evenly(count: int, wanted: int) -> list[int]:
-    """Middle blocks of `wanted` equal parts of `count`."""
+    """Indices at the centres of `wanted` equal parts of `count` blocks."""
     return sorted({int((part + 0.5) * count / wanted) for part in range(wanted)})
 
 
 def _limits(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
-    # a million values place the 99.8 percentile as well as four
+    # a million values give the 99.8 percentile as accurately as four million
     values = values[:: max(1, values.size // _ENOUGH_VALUES)]
     values = values[np.isfinite(values)]
     if not values.size:
         return _value_range(dtype)
     low, high = (float(limit) for limit in np.percentile(values, [LOW_PERCENT, HIGH_PERCENT]))
     if high <= low:
-        # nearly all is background: show what is not
+        # nearly all pixels are background: show the range of all values
         low, high = float(values.min()), float(values.max())
     if high <= low:
         high = low + (1.0 if np.issubdtype(dtype, np.integer) else max(1e-6, abs(low) * 1e-3))
@@ -231,7 +231,7 @@ def _limits(values: np.ndarray, dtype: np.dtype) -> tuple[float, float]:
 
 
 def _value_range(dtype: np.dtype) -> tuple[float, float]:
-    """Lowest and highest value of a type of pixel; 0 and 1 for floating point."""
+    """Lowest and highest value of a pixel type; 0 and 1 for floating point."""
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         return float(info.min), float(info.max)

@@ -1,6 +1,7 @@
-"""Polygons with holes on a pixel grid: painted, drawn in one stroke, and taken apart again; no pixel changes sides.
+"""Polygons with holes on a pixel grid: rasterised, joined into one outline, and split again without changing pixels.
 
-A polygon is its outline and then its holes, arrays of shape (n, 2) of y and x whose first point is not repeated.
+A polygon is its outline and then its holes; each is a ring, an array of shape (n, 2) of y and x without the first point
+repeated at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def painted(
     polygons: Polygons, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)
 ) -> NDArray[np.bool_]:
-    """Which pixels of a rectangle of a level have their centre in any of some polygons of the full resolution."""
+    """Which pixels of a rectangle of a level have their centre in at least one polygon, given at full resolution."""
     mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
     corner = rows.start, columns.start
     for polygon in polygons:
@@ -30,10 +31,10 @@ def painted(
 
 
 def _paint(mask: NDArray[np.bool_], rings: Sequence[Ring]) -> None:
-    """Set the pixels whose centres, at whole numbers, are inside an odd number of rings.
+    """Set the pixels whose centres, at whole coordinates, are inside an odd number of rings.
 
-    Every edge turns the pixels to its right over, row by row. `skimage.draw.polygon` asks each pixel about each
-    edge instead, which for a traced outline of 10,000 points on 4096 px takes minutes.
+    Each edge inverts the pixels to its right, row by row. `skimage.draw.polygon` tests each pixel against each edge
+    instead, which takes minutes for a traced outline of 10,000 points on 4096 px.
     """
     edges = np.concatenate([np.stack([ring, np.roll(ring, -1, axis=0)], axis=1) for ring in rings])
     low, high = edges[:, :, 0].min(axis=1), edges[:, :, 0].max(axis=1)
@@ -54,21 +55,21 @@ def _paint(mask: NDArray[np.bool_], rings: Sequence[Ring]) -> None:
 
 
 def one_stroke(polygons: Polygons) -> Ring:
-    """All outlines, drawn without lifting the pen: a point is inside if it is inside an odd number of them.
+    """All rings joined into one ring: a point is inside if it is inside an odd number of rings.
 
-    From the first outline the pen goes to the next and the same way back, so the ways between enclose nothing.
+    The line goes from the first ring to each other ring and back the same way, so the connections enclose no area.
     """
     first, *others = (ring for polygon in polygons for ring in polygon)
     if not others:
         return first
     start = first[:1]
     ways = [np.concatenate([ring, ring[:1], start]) for ring in others]
-    # the last way back is the edge that closes the outline
+    # the last connection back is the edge that closes the ring
     return np.concatenate([first, start, *ways])[:-1]
 
 
 def loops(ring: Ring) -> list[Ring]:
-    """The loops of a line that crosses itself at its points; those that go and come back the same way are none."""
+    """Closed loops of a line that crosses itself at its points; connections that go back the same way are left out."""
     path: list[tuple[float, float]] = []
     found = []
     where: dict[tuple[float, float], int] = {}
@@ -95,7 +96,7 @@ def nested(rings: Sequence[Ring]) -> Polygons:
     paths = [Path(ring) for ring in rings]
     areas = [abs(_area(ring)) for ring in rings]
     around = [
-        # more than half of its points: some may lie on the other ring
+        # more than half of its points, because some may lie on the other ring
         [k for k in range(len(rings)) if areas[k] > areas[i] and paths[k].contains_points(ring).mean() > 0.5]
         for i, ring in enumerate(rings)
     ]

@@ -1,4 +1,4 @@
-"""Predictions on disk: the record of what they were made from, their colours, and which of their tiles are finished."""
+"""Predictions on disk: their record of slide and checkpoint, their colours, and their finished tiles."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location, PlaceLike
     from napari_hrpn.slides.slide import Slide
 
-# by it an image that this program wrote is known
+# marks an image as written by this program
 PYRAMID_TYPE = "mean of 2x2 pixels"
-# where a prediction says what it is, among its attributes, and the array of what is finished of it
+# key of the record among the attributes of a prediction, and name of the array of finished tiles
 RECORD, FINISHED = "napari_hrpn", "finished"
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
-"""Apart from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
+"""Distinct from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
 
 
 @dataclass(frozen=True)
 class PredictionRecord:
-    """What the metadata of a prediction say."""
+    """Record in the metadata of a prediction."""
 
-    slide: str  # Fingerprint of what it was made from; empty where it does not say
-    checkpoint: str  # The same of the checkpoint
-    title: str  # Of the checkpoint; empty where it does not say
-    colour: str  # Such as "#cc00ff"
-    complete: bool  # Whether the whole slide is predicted
-    request: dict[str, Any]  # All that decides its pixels
+    slide: str  # identity of the predicted slide; empty if not recorded
+    checkpoint: str  # hash of the checkpoint; empty if not recorded
+    title: str  # title of the checkpoint; empty if not recorded
+    colour: str  # such as "#cc00ff"
+    complete: bool  # whether the whole slide is predicted
+    request: dict[str, Any]  # everything that decides the pixels
 
 
 def prediction_record(place: PlaceLike) -> PredictionRecord | None:
-    """What a folder says about the prediction in it; no pixels are read.
+    """Read the record of a prediction in a folder, without reading pixels.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
     Returns
     -------
     PredictionRecord or None
-        None where there is no prediction of this package.
+        None if the folder holds no prediction of this package.
     """
     try:
         found = read_attributes(as_location(place))
@@ -74,19 +74,19 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
 
 
 def colour_in_folder(place: PlaceLike, request: Mapping[str, Any]) -> str:
-    """Colour of a prediction that is there or is to be made.
+    """Colour of a prediction that exists or will be made.
 
     Parameters
     ----------
     place : str, pathlib.Path or UPath
-        Its folder.
+        Folder of the prediction.
     request : mapping
-        What decides its pixels, with the fingerprints of "slide" and "checkpoint".
+        Request of the prediction, with the hashes "slide" and "checkpoint".
 
     Returns
     -------
     str
-        Its own where it has one, else one that no other prediction of the slide in the same folder has.
+        Its recorded colour, or else one that no other prediction of the slide in the same folder has.
     """
     place = as_location(place)
     slide, checkpoint = str(request.get("slide", "")), str(request.get("checkpoint", ""))
@@ -104,12 +104,12 @@ def distinct_colours(preferred: Sequence[str | None]) -> tuple[str, ...]:
     Parameters
     ----------
     preferred : sequence of str or None
-        Colour that each has elsewhere; None for one that has none.
+        Colour that each prediction already has; None if it has none.
 
     Returns
     -------
     tuple of str
-        The preferred ones, but for those that an earlier one has already; no two are the same where there are enough.
+        Preferred colours, replaced where an earlier prediction has the same; all different if there are enough colours.
     """
     chosen = ["" if colour in preferred[:index] else colour or "" for index, colour in enumerate(preferred)]
     for index, colour in enumerate(chosen):
@@ -118,7 +118,7 @@ def distinct_colours(preferred: Sequence[str | None]) -> tuple[str, ...]:
 
 
 def prediction_colours(slides: Sequence[Slide]) -> tuple[str, ...]:
-    """Colours of predictions in one figure: those that they have as layers, as far as these differ.
+    """Colours of predictions in one figure: those of their layers, if these differ.
 
     Parameters
     ----------
@@ -128,14 +128,14 @@ def prediction_colours(slides: Sequence[Slide]) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        One for each.
+        One colour for each prediction.
     """
     records = [prediction_record(slide.source) for slide in slides]
     return distinct_colours([None if record is None else record.colour for record in records])
 
 
 def _prediction_colour(checkpoint: str, taken: Iterable[str] = ()) -> str:
-    """The next of the colours that is free, which is the checkpoint's own where all are or where that is free."""
+    """The first free colour, beginning with the one that belongs to the checkpoint; that one if no colour is free."""
     count, used = len(PREDICTION_COLOURS), set(taken)
     try:
         first = int(checkpoint, 16) % count
@@ -164,7 +164,7 @@ class FinishedTiles:
     tile_px : int
         Side of a tile, a multiple of 512.
     origin : tuple of int
-        Row and column of the slide at which the pixels that are asked for begin.
+        Row and column of the slide at which the pixels of this part begin.
     """
 
     cells: NDArray[np.bool_]
@@ -180,17 +180,17 @@ class FinishedTiles:
 
     @property
     def number(self) -> int:
-        """How many tiles are finished."""
+        """Number of finished tiles."""
         return int(self.tiles.sum())
 
     @property
     def total(self) -> int:
-        """How many tiles the slide has."""
+        """Number of tiles of the slide."""
         return self.tiles.size
 
     @property
     def words(self) -> str:
-        """What of the slide is measured, such as "2 of 16 tiles are predicted; only these are measured"."""
+        """Sentence about the measured tiles, such as "2 of 16 tiles are predicted; only these are measured"."""
         if not self.number:
             return f"none of {self.total} tiles is predicted; there is nothing to measure"
         verb, which = ("is", "this one is") if self.number == 1 else ("are", "these are")
@@ -198,13 +198,13 @@ class FinishedTiles:
 
     @property
     def digest(self) -> str:
-        """A fingerprint of 16 hexadecimal digits that changes with every tile."""
+        """Hash of 16 hexadecimal digits that changes with every tile."""
         facts = repr((self.cells.shape, self.tile_px, self.origin))
         return hashlib.sha256(facts.encode() + np.packbits(self.cells).tobytes()).hexdigest()[:16]
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How many tiles are finished, as JSON keeps it."""
+        """Numbers of tiles, for JSON."""
         return {"finished": self.number, "total": self.total, "tile_px": self.tile_px, "digest": self.digest}
 
     def within(self, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
@@ -232,7 +232,7 @@ class FinishedTiles:
         return self.between(*(np.arange(part.start, part.stop + 1) * step for part, step in edges))
 
     def between(self, y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which rectangles of a grid, whose edges are full-resolution pixels, are predicted from edge to edge."""
+        """Which rectangles between edges in full-resolution pixels are predicted completely."""
         sums = np.pad(self.cells.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         (top, bottom), (left, right) = (
             (
@@ -245,12 +245,12 @@ class FinishedTiles:
         return np.asarray(found == np.multiply.outer(bottom - top, right - left))
 
     def cut(self, rows: slice, columns: slice) -> FinishedTiles:
-        """The same tiles, seen from a part of the slide.
+        """The same tiles in coordinates of a part of the slide.
 
         Parameters
         ----------
         rows, columns : slice
-            Of the part, with a start.
+            Rows and columns of the part, each with a start.
 
         Returns
         -------
@@ -261,27 +261,27 @@ class FinishedTiles:
 
 
 def in_all(found: Iterable[FinishedTiles | None]) -> FinishedTiles | None:
-    """What is predicted in every one of some images of one slide.
+    """Tiles that are finished in all of several images of one slide.
 
     Parameters
     ----------
     found : iterable of FinishedTiles or None
-        Of each image; None where all of it is there.
+        Finished tiles of each image; None for a complete one.
 
     Returns
     -------
     FinishedTiles or None
-        None where all of all is there.
+        None if all images are complete.
     """
-    unfinished = [one for one in found if one is not None]
+    unfinished = [tiles for tiles in found if tiles is not None]
     if not unfinished:
         return None
-    cells = np.logical_and.reduce([one.cells for one in unfinished])
-    return FinishedTiles(cells, max(one.tile_px for one in unfinished), unfinished[0].origin)
+    cells = np.logical_and.reduce([tiles.cells for tiles in unfinished])
+    return FinishedTiles(cells, max(tiles.tile_px for tiles in unfinished), unfinished[0].origin)
 
 
 def finished_tiles(path: Location) -> FinishedTiles | None:
-    """Read, as it is at this moment, which tiles of a prediction are finished.
+    """Read which tiles of a prediction are finished at this moment.
 
     Parameters
     ----------
@@ -291,17 +291,17 @@ def finished_tiles(path: Location) -> FinishedTiles | None:
     Returns
     -------
     FinishedTiles or None
-        None where the prediction is complete.
+        None if the prediction is complete.
 
     Raises
     ------
     SlideError
-        If it does not say so rightly.
+        If its record of finished tiles is not valid.
     """
     import zarr
 
     found = (
-        f"{path.name} is a prediction that is not finished and that has to be predicted again, as its record of "
+        f"{path.name} is an unfinished prediction that has to be predicted again, because its record of "
         "finished tiles cannot be read"
     )
     with reading_errors(found), address_errors(path):

@@ -1,9 +1,8 @@
 """Pyramid of coarser levels: means of 2 x 2 pixels, exact for integers, lazy and of bounded memory.
 
-The rule for slides of floating point, whose pixels may be anything: NaN, infinity and what lies beyond 1e12 (no
-detector counts so far, but programs write such numbers for "no data") are no grey levels. Statistics of a slide leave
-them out, a coarser pixel is the mean of those that are, and a network is shown the background of the channel in their
-place. Integers are never looked at.
+The rule for floating-point slides: NaN, infinity and values beyond 1e12 are no grey levels, because no detector counts
+that far and programs write such values for "no data". Statistics of a slide leave them out, a coarser pixel is the mean
+of the grey levels beneath it, and a network gets the background of the channel instead. Integers are not checked.
 """
 
 from __future__ import annotations
@@ -31,60 +30,60 @@ _LARGEST = 1e12
 
 
 def known_pixels(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Find the pixels that are grey levels.
+    """Find the pixels that are grey levels, and not NaN, infinite or beyond 1e12.
 
     Parameters
     ----------
     pixels : numpy.ndarray
-        Of any shape and type.
+        Pixels of any shape and type.
 
     Returns
     -------
     numpy.ndarray of bool or None
-        None where all are.
+        True for grey levels; None if all pixels are.
     """
     if pixels.dtype.kind != "f":
         return None
-    # also False for NaN
+    # the comparison is also False for NaN
     known: NDArray[np.bool_] = np.abs(pixels) <= _LARGEST
     return None if known.all() else known
 
 
 def with_known_pixels(pixels: NDArray[Any], fill: Sequence[float]) -> NDArray[Any]:
-    """Put a grey level in the place of pixels that are none.
+    """Replace pixels that are no grey levels.
 
     Parameters
     ----------
     pixels : numpy.ndarray
         Shape (c, y, x).
     fill : sequence of float
-        One per channel.
+        Grey level that replaces them, one per channel.
 
     Returns
     -------
     numpy.ndarray
-        The same array where there are none.
+        Pixels with replaced values; the same array if there are none.
     """
     known = known_pixels(pixels)
     return pixels if known is None else np.where(known, pixels, np.asarray(fill, pixels.dtype)[:, None, None])
 
 
 def halve(block: np.ndarray) -> np.ndarray:
-    """Mean of each 2x2 pixels; at an odd edge, and beside pixels that are no grey levels, of the pixels there are.
+    """Means of 2 x 2 pixels; at an odd border, and next to pixels that are no grey levels, of the valid ones.
 
     Parameters
     ----------
     block : numpy.ndarray
-        Shape (..., y, x), integers or floats; it starts at an even row and column of its level.
+        Shape (..., y, x), integers or floating point; it begins at an even row and column of its level.
 
     Returns
     -------
     numpy.ndarray
-        Shape (..., ceil(y / 2), ceil(x / 2)), same type; integers are rounded half up.
+        Shape (..., ceil(y / 2), ceil(x / 2)), of the same type; integers are rounded half up.
     """
     height, width = block.shape[-2:]
     halved = np.empty((*block.shape[:-2], -(-height // 2), -(-width // 2)), block.dtype)
-    # few rows at once: their sums stay in the processor's cache
+    # few rows at once, so that their sums fit into the processor's cache
     for top in range(0, height, _ROWS):
         halved[..., top // 2 : (top + _ROWS) // 2, :] = _halved(block[..., top : top + _ROWS, :])
     return halved
@@ -96,7 +95,7 @@ def _halved(rows: np.ndarray) -> np.ndarray:
     if np.issubdtype(rows.dtype, np.integer):
         return (sums + 2) // 4
     means = sums / 4
-    # one that is none makes the mean of the four none
+    # a single pixel that is no grey level makes the mean of the four invalid
     if known_pixels(means) is None:
         return means
     known = known_pixels(rows)
@@ -114,7 +113,7 @@ def _sums_of_four(values: np.ndarray, wide: np.dtype) -> np.ndarray:
 
 
 def _even(values: np.ndarray, axis: int) -> np.ndarray:
-    """Repeat the last pixel of an odd axis, which then weighs as much as a pair: the mean is that of the pixels."""
+    """Repeat the last pixel along an odd axis, so that it counts as a pair and the mean is not changed."""
     return np.concatenate([values, np.take(values, [-1], axis)], axis) if values.shape[axis] % 2 else values
 
 
@@ -127,27 +126,27 @@ def _wider(dtype: np.dtype) -> np.dtype:
 
 
 def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...]:
-    """The levels above a level, each half as fine as the one before, until one fits into `smallest` pixels.
+    """Coarser levels of a pyramid, each half as fine as the one before, until one fits into `smallest` pixels.
 
     Parameters
     ----------
     finest : dask.array.Array
         Shape (c, y, x).
     smallest : int
-        Longer side of the coarsest level at most, in pixels.
+        Largest side of the coarsest level in pixels.
 
     Returns
     -------
     tuple of dask.array.Array
-        Finest first, without `finest`; empty where that is small enough. Reading a block of any level takes
-        the memory of a few blocks, and reads all the pixels of `finest` that lie under it.
+        Levels, finest first, without `finest`; empty if that is small enough. Reading a block of any level takes the
+        memory of a few blocks, and reads all pixels of `finest` beneath it.
     """
     levels: list[da.Array] = []
     source = PixelSource(
         finest.shape,
         finest.dtype,
         (finest.chunksize[0], _BLOCK, _BLOCK),
-        # in the thread that asks
+        # in the calling thread
         lambda *parts: finest[parts].compute(scheduler="synchronous"),
     )
     while max(source.shape[1:]) > smallest:
@@ -157,7 +156,7 @@ def coarser_levels(finest: da.Array, smallest: int = 512) -> tuple[da.Array, ...
 
 
 def _half_as_fine(finer: PixelSource) -> PixelSource:
-    """A source that reads a finer one block by block."""
+    """Source of a level half as fine, which reads the finer one block by block."""
     count, height, width = finer.shape
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
@@ -173,28 +172,28 @@ def _half_as_fine(finer: PixelSource) -> PixelSource:
 
 
 def glance(slide: Slide, channels: Sequence[int], pixel_size_um: float) -> Slide:
-    """Read the coarse levels that a slide does not store into memory, for those who look at them several times.
+    """Slide with its computed coarse levels in memory, for functions that read them several times.
 
-    Each look at a level that is computed reads all the pixels beneath it. Stored levels are left on disk.
+    Each read of a computed level reads all pixels beneath it. Stored levels are left on disk.
 
     Parameters
     ----------
     slide : Slide
-        Not changed.
+        The slide; it is not changed.
     channels : sequence of int
-        Channels to be looked at.
+        Indices of the channels that are needed.
     pixel_size_um : float
-        Of the finest level to be looked at, as for `Slide.level_for`.
+        Pixel size of the finest level that is needed, as for `Slide.level_for`.
 
     Returns
     -------
     Slide
-        Only these channels, in this order. What is read takes 64 MiB at most: finer levels are still computed.
+        Slide with only these channels, in this order. Levels of up to 64 MiB are read; finer ones are still computed.
 
     Raises
     ------
     SlideError
-        Where the slide cannot be read.
+        If the slide cannot be read.
     """
     levels = tuple(level[list(channels)] for level in slide.levels)
     computed = range(max(slide.level_for(pixel_size_um), slide.stored_levels), len(levels))

@@ -1,4 +1,4 @@
-"""Pyramid cache of flat slides: coarse levels built once and kept on disk."""
+"""Pyramid cache of flat slides: coarse levels are computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 _FORMAT = "v1"
 _LEVELS = "levels.zarr"
 _FINISHED = "finished"
-SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_CHECKS = 0.2
 
 
 @dataclass(frozen=True)
 class CacheReport:
-    """How far the coarse levels have come."""
+    """Progress of the coarse levels."""
 
-    # Full-resolution pixels y0, y1, x0, x1 whose levels were just finished; None while another program builds them
+    # full-resolution pixels y0, y1, x0, x1 whose levels were just finished; None while another program builds them
     box: Box | None
-    done: int  # Finished blocks, those of earlier runs included
+    done: int  # finished blocks, including those of earlier runs
     total: int
 
 
@@ -66,18 +66,18 @@ class PyramidCache:
         self.levels: tuple[zarr.Array[Any], ...] = tuple(
             zarr.open_array(place / str(level), mode="r+") for level in range(count)
         )
-        # the grid as it was when the levels were begun, so that any later version can go on
+        # the grid is stored with the levels, so that a later version of this program can resume
         grid: Any = zarr.open_group(place, mode="r").attrs["grid"]
         self._boxes = block_boxes(*grid)
         self._down = round(slide.shape[0] / grid[0]), round(slide.shape[1] / grid[1])
 
     @property
     def complete(self) -> bool:
-        """Whether every block of every level is there."""
+        """Whether all blocks of all levels are finished."""
         return bool(self._finished().all())
 
     def as_slide(self) -> Slide:
-        """The slide with the levels of this cache in place of the computed ones.
+        """The slide with the levels of this cache instead of computed ones.
 
         Returns
         -------
@@ -89,10 +89,10 @@ class PyramidCache:
         return replace(self.slide, levels=levels, stored_levels=len(levels))
 
     def build(self) -> Generator[CacheReport, None, None]:
-        """Build the blocks that are not there yet; does nothing when all are.
+        """Build the missing blocks; does nothing if there are none.
 
-        It may be closed or killed at any time and goes on in the next run. While another program builds the
-        same levels, this one waits and reports what the other finishes.
+        It may be closed or killed at any time and resumes in the next run. While another program builds the same
+        levels, this one waits and reports the blocks that the other one finishes.
 
         Yields
         ------
@@ -102,7 +102,7 @@ class PyramidCache:
         Raises
         ------
         SlideError
-            Where the slide cannot be read or the cache cannot be written.
+            If the slide cannot be read or the cache cannot be written.
         """
         known = self._finished()
         while not known.all():
@@ -115,13 +115,13 @@ class PyramidCache:
                     return
             yield CacheReport(None, int(finished.sum()), len(self._boxes))
             known = finished
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_CHECKS)
 
     def _build_rest(self, finished: np.ndarray) -> Iterator[CacheReport]:
         source = self.slide.levels[self.slide.stored_levels - 1]
         for index in np.flatnonzero(~finished).tolist():
             copy_block(source, self.levels, self._boxes[index], coarser_only=True)
-            # a single byte, written in place, is there or not, whenever the program is killed
+            # a single byte is written completely or not at all, even if the program is killed
             with (self.folder / _FINISHED).open("r+b") as record:
                 record.seek(index)
                 record.write(b"\1")
@@ -140,36 +140,36 @@ class PyramidCache:
 
 
 def open_cache(slide: Slide, folder: Path | None = None) -> PyramidCache:
-    """The cache of a slide's coarse levels, begun if there is none; nothing is read from the slide.
+    """Open the cache of a slide's coarse levels, or begin a new one; no pixels of the slide are read.
 
     Parameters
     ----------
     slide : Slide
-        With levels that are computed, not stored.
+        Slide whose coarse levels are computed and not stored.
     folder : pathlib.Path, optional
         Folder of all caches; `pyramid_cache_folder` where left out.
 
     Returns
     -------
     PyramidCache
-        Its levels can be shown while `build` fills them.
+        The cache; its levels can be shown while `build` fills them.
 
     Raises
     ------
     SlideError
-        Where the folder cannot be written.
+        If the folder cannot be written.
     """
-    own = (folder or pyramid_cache_folder()) / f"{slide_identity(slide)}-{_FORMAT}"
-    with writing_errors(own):
-        if not own.is_dir():
-            _begin(slide, own)
+    cache_folder = (folder or pyramid_cache_folder()) / f"{slide_identity(slide)}-{_FORMAT}"
+    with writing_errors(cache_folder):
+        if not cache_folder.is_dir():
+            _begin(slide, cache_folder)
         try:
-            return PyramidCache(slide, own)
+            return PyramidCache(slide, cache_folder)
         except (KeyError, TypeError, ValueError, FileNotFoundError):
-            # a folder that was damaged from outside is of no use to anybody
-            remove(own)
-            _begin(slide, own)
-            return PyramidCache(slide, own)
+            # a damaged cache is deleted, because it can be computed again
+            remove(cache_folder)
+            _begin(slide, cache_folder)
+            return PyramidCache(slide, cache_folder)
 
 
 def pyramid_cache_folder() -> Path:
@@ -178,13 +178,13 @@ def pyramid_cache_folder() -> Path:
     Returns
     -------
     pathlib.Path
-        It need not exist.
+        The folder, which need not exist.
     """
     return user_cache_path("napari-hrpn", appauthor=False) / "pyramids"
 
 
 def pyramid_cache_bytes(folder: Path | None = None) -> int:
-    """Disk space that the cached levels take.
+    """Disk space of the cached levels.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def pyramid_cache_bytes(folder: Path | None = None) -> int:
 
 
 def clear_pyramid_cache(folder: Path | None = None) -> int:
-    """Delete all cached levels but those that a program is building at the moment.
+    """Delete all cached levels, except those that a program is building at this moment.
 
     Parameters
     ----------
@@ -215,7 +215,7 @@ def clear_pyramid_cache(folder: Path | None = None) -> int:
     Raises
     ------
     SlideError
-        Where a cache cannot be deleted.
+        If a cache cannot be deleted.
     """
     freed = 0
     for cache in _caches(folder or pyramid_cache_folder()):
@@ -228,7 +228,7 @@ def clear_pyramid_cache(folder: Path | None = None) -> int:
 
 
 def _begin(slide: Slide, own: Path) -> None:
-    """Make an empty cache in one step, whoever else does the same at this moment."""
+    """Create an empty cache in one step, so that two programs may do so at the same time."""
     import zarr
 
     begun = own.with_name(f"{own.name}.{uuid.uuid4().hex}.partial")
@@ -246,13 +246,13 @@ def _begin(slide: Slide, own: Path) -> None:
 
 
 def _lock_path(cache: Path) -> Path:
-    # beside the cache, not in it: whoever waits for the lock must not lose it when the cache is deleted
+    # the lock is beside the cache and not in it, because a waiting program would lose it when the cache is deleted
     return cache.with_name(f"{cache.name}.lock")
 
 
 @contextmanager
 def _held(path: Path) -> Iterator[bool]:
-    """Whether this program got the lock, which the system gives back even when the program is killed."""
+    """Whether this program got the lock, which the system releases even if the program is killed."""
     try:
         lock = held_lock(path)
     except Timeout:

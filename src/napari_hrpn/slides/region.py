@@ -1,7 +1,7 @@
-"""Regions of a slide as polygons or as a label of a label image; `region_mask` has those that are coarse masks.
+"""Regions of a slide as polygons or as a label of a label image; `region_mask` has coarse masks.
 
-Points are in pixels of the full resolution from the slide's outer corner, so the first pixel is from 0 to 1. A pixel
-of any level is in a region where its centre is.
+Points are in full-resolution pixels from the outer corner of the slide, so the first pixel reaches from 0 to 1. A pixel
+of any level is in a region if its centre is.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Region(ABC):
     @property
     @abstractmethod
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Upper left and lower right corner, y and x, of the rectangle around it, which may reach beyond the slide."""
+        """Upper left and lower right corner (y, x) of the rectangle around it, which may reach beyond the slide."""
 
     @abstractmethod
     def at_level(self, rows: slice, columns: slice, downsample: tuple[float, float]) -> NDArray[np.bool_]:
@@ -64,7 +64,7 @@ class Region(ABC):
     @cached_property
     @abstractmethod
     def digest(self) -> str:
-        """A fingerprint of 16 hexadecimal digits of where it is; its name does not count."""
+        """Hash of 16 hexadecimal digits of the position and shape of the region; its name does not count."""
 
     @abstractmethod
     def outlined(self) -> Annotation:
@@ -86,7 +86,7 @@ class Region(ABC):
         return self.at_level(rows, columns, (1.0, 1.0))
 
     def bounds(self, slide_shape: tuple[int, int]) -> Box:
-        """The smallest rectangle of a slide's pixels that holds it.
+        """The smallest rectangle of pixels of a slide that contains the region.
 
         Parameters
         ----------
@@ -96,14 +96,14 @@ class Region(ABC):
         Returns
         -------
         Box
-            Cut at the edges of the slide; empty where the region lies beside it.
+            Rectangle cut at the border of the slide; empty if the region is outside.
         """
         low, high = (np.clip(edge, 0, slide_shape) for edge in self.extent)
         (y0, x0), (y1, x1) = np.floor(low).astype(int).tolist(), np.ceil(high).astype(int).tolist()
         return Box(y0, y1, x0, x1)
 
     def reaches_beyond(self, slide_shape: tuple[int, int]) -> bool:
-        """Whether half a pixel of it or more lies beside the slide.
+        """Whether the region reaches beyond the slide by more than half a pixel.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Region(ABC):
         Returns
         -------
         bool
-            Also where all of it does.
+            True also if the whole region is outside.
         """
         low, high = self.extent
         return bool((low < -HALF_A_PIXEL).any() or (high > np.add(slide_shape, HALF_A_PIXEL)).any())
@@ -121,21 +121,21 @@ class Region(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Annotation(Region):
-    """A region of a slide that somebody drew.
+    """A region of a slide that a user drew.
 
     Attributes
     ----------
     name : str
         What it is called; may be empty.
     kind : {"include", "exclude"}
-        Whether it adds to what is looked at, or takes from it; its pixels are the same.
+        Whether it is included or excluded when regions are combined; its own pixels do not depend on it.
     rings : tuple of tuple of numpy.ndarray
         Polygons; each has its outline and then its holes, arrays of shape (n, 2) of y and x in full-resolution
         pixels from the outer corner of the slide, the first point not repeated at the end.
     measurements : mapping of str to float
         Numbers that belong to it.
     excluded : tuple of tuple of numpy.ndarray
-        Polygons of other annotations that are taken away from it.
+        Polygons of other annotations that are subtracted from it.
     """
 
     name: str
@@ -159,12 +159,12 @@ class Annotation(Region):
 
     @cached_property
     def digest(self) -> str:
-        """A fingerprint of its outlines."""
+        """Hash of its outlines."""
         parts = [ring.tobytes() for polygon in self.rings for ring in polygon]
         return digest_of(parts + [b"less" + ring.tobytes() for polygon in self.excluded for ring in polygon])
 
     def outlined(self) -> Annotation:
-        """The same pixels, with outlines that were drawn in one stroke taken apart."""
+        """The same region, with rings that were joined into one outline split again."""
         return replace(self, rings=nested([loop for polygon in self.rings for ring in polygon for loop in loops(ring)]))
 
 
@@ -177,7 +177,7 @@ class LabelRegion(Region):
     name : str
         What it is called.
     labels : array-like of bool or int, shape (y, x)
-        The part of the label image around them, in memory or lazy; what is not 0 is inside.
+        Part of the label image around the region, in memory or lazy; pixels that are not 0 are inside.
     matrix : numpy.ndarray, shape (2, 2)
         From pixels of the slide to pixels of `labels`, with `offset`; both are counted from the centre of the first.
     offset : numpy.ndarray, shape (2,)
@@ -216,12 +216,12 @@ class LabelRegion(Region):
 
     @cached_property
     def digest(self) -> str:
-        """A fingerprint of its pixels and of where they lie."""
+        """Hash of its pixels and their position."""
         facts = repr(self.labels.shape).encode(), np.packbits(np.asarray(self.labels, bool)).tobytes()
         return digest_of([*facts, self.matrix.tobytes(), self.offset.tobytes()])
 
     def outlined(self) -> Annotation:
-        """Polygons half way between pixels inside and outside: exact where these are no larger than a slide's."""
+        """Polygons halfway between pixels inside and outside; exact if label pixels are no larger than the slide's."""
         from skimage.measure import find_contours
 
         contours = find_contours(np.pad(np.asarray(self.labels, np.float64), 1), 0.5, fully_connected="low")
@@ -233,48 +233,48 @@ class LabelRegion(Region):
 
 
 def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
-    """The annotations that include, each without what others exclude: the pixels of `region_mask`, one by one.
+    """Included annotations, each without the polygons of excluded ones; together they cover `region_mask`.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        Of one slide.
+        Annotations of one slide.
 
     Returns
     -------
     tuple of Annotation
-        Those to include, in their order.
+        The included annotations, in their order.
     """
-    taken = [polygon for one in annotations if one.kind == "exclude" for polygon in one.rings]
-    if not taken:
-        return tuple(one for one in annotations if one.kind == "include")
-    low, high = (np.array([end(polygon[0], axis=0) for polygon in taken]) for end in (np.min, np.max))
-    found = []
-    for one in annotations:
-        if one.kind == "include":
-            first, last = one.extent
+    holes = [polygon for item in annotations if item.kind == "exclude" for polygon in item.rings]
+    if not holes:
+        return tuple(item for item in annotations if item.kind == "include")
+    low, high = (np.array([end(polygon[0], axis=0) for polygon in holes]) for end in (np.min, np.max))
+    kept = []
+    for item in annotations:
+        if item.kind == "include":
+            first, last = item.extent
             near = (low <= last).all(axis=1) & (high >= first).all(axis=1)
-            found.append(replace(one, excluded=(*one.excluded, *(taken[index] for index in np.flatnonzero(near)))))
-    return tuple(found)
+            kept.append(replace(item, excluded=(*item.excluded, *(holes[index] for index in np.flatnonzero(near)))))
+    return tuple(kept)
 
 
 def taken_away(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
-    """What `included` took away, as one annotation to be written beside the others.
+    """The polygons that `included` subtracted, as one annotation to be written to the same file.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        As `included` gives them.
+        Annotations from `included`.
 
     Returns
     -------
     tuple of Annotation
-        One that excludes, with each polygon once; empty where nothing was taken away.
+        An excluding annotation with each polygon once; empty if nothing was subtracted.
     """
-    polygons = {id(polygon): polygon for one in annotations for polygon in one.excluded}
+    polygons = {id(polygon): polygon for annotation in annotations for polygon in annotation.excluded}
     return (Annotation("", "exclude", tuple(polygons.values())),) if polygons else ()
 
 
 def digest_of(parts: Iterable[bytes]) -> str:
-    """A fingerprint of 16 hexadecimal digits."""
+    """Hash of 16 hexadecimal digits."""
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Regions in a file, as one mask of the slide, and the regions of a label image, one for each label.
+"""Regions read from a file as one mask of the slide, and the regions of a label image, one for each label.
 
-A label image in a file may be of any size and is spread over the whole slide; all that is not zero is inside.
+A label image in a file may have any size and is spread over the whole slide; all pixels that are not zero are inside.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LARGEST_STRETCH = 1.05
 _GEOJSON = (".geojson", ".json", ".gz")
 _MOST_LABELS = 1000
 STRIP_PX = 2**22
-# up to it, the places of all values are listed, whether there or not
+# up to this value, positions are listed by value, including values that do not occur
 _LARGEST_LISTED = 2**16
 
 
@@ -44,15 +44,15 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
     Parameters
     ----------
     path : str or os.PathLike
-        GeoJSON as `read_geojson` takes it, or a label image (.tif, .png, .npy) of any size, spread over the whole
-        slide, in which all that is not zero is inside.
+        GeoJSON as for `read_geojson`, or a label image (.tif, .png, .npy) of any size, spread over the whole slide; all
+        pixels that are not zero are inside.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
 
     Returns
     -------
     RegionMask
-        At most 4096 px a side and no finer than the slide.
+        Mask of at most 4096 px a side and no finer than the slide.
 
     Raises
     ------
@@ -72,27 +72,27 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
 
 
 def warn_of_parts_beyond(annotations: Sequence[Annotation], slide_shape: tuple[int, int], source: str) -> None:
-    """Say that annotations reach beyond a slide, where they do by a pixel or more.
+    """Warn of annotations that reach beyond a slide by a pixel or more.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        In full-resolution pixels.
+        Annotations in full-resolution pixels.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
     source : str
-        What the warning calls them.
+        Name of their source in the warning.
     """
     outlines = [polygon[0] for annotation in annotations for polygon in annotation.rings]
     number = sum(bool((ring <= -1).any() or (ring >= np.add(slide_shape, 1)).any()) for ring in outlines)
     if number:
         height, width = slide_shape
         what = f"1 outline of {source} reaches" if number == 1 else f"{number} outlines of {source} reach"
-        warn(f"{what} beyond the slide of {width} x {height} px: only what lies on it counts.")
+        warn(f"{what} beyond the slide of {width} x {height} px: only the part on the slide counts.")
 
 
 def _check_text(path: Path) -> None:
-    """Refuse a file that neither its ending nor its first character makes GeoJSON."""
+    """Refuse a file that is no GeoJSON by its suffix or its first character."""
     if path.suffix.lower() in _GEOJSON or not path.exists():
         return
     start = b""
@@ -101,14 +101,14 @@ def _check_text(path: Path) -> None:
             start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start.startswith((b"{", b"[")):
         msg = (
-            f"{path.name} is neither GeoJSON nor a label image of a kind that is known ({', '.join(_LABEL_IMAGES)}): "
+            f"{path.name} is neither GeoJSON nor a label image of a known kind ({', '.join(_LABEL_IMAGES)}): "
             "export the regions as GeoJSON, or the labels as one of these."
         )
         raise SlideError(msg)
 
 
 def _label_mask(path: Path, slide_shape: tuple[int, int], largest: tuple[int, int]) -> NDArray[np.bool_]:
-    """Where the labels of an image are not zero."""
+    """Mask of the pixels of a label image that are not zero."""
     image = _opened_labels(path, largest)
     if image.ndim != 2 or 0 in image.shape or image.dtype.kind not in "biuf":
         shape = " x ".join(map(str, image.shape)) or "1"
@@ -127,12 +127,12 @@ def _label_mask(path: Path, slide_shape: tuple[int, int], largest: tuple[int, in
         for size, count in ((size, min(size, most)) for size, most in zip(image.shape, largest, strict=True))
     )
     labels = np.asarray(image[rows][:, columns])
-    # not a number is no label
+    # NaN is no label
     return np.asarray(np.nan_to_num(labels) != 0)
 
 
 def _opened_labels(path: Path, largest: tuple[int, int]) -> NDArray[np.generic] | da.Array:
-    """An image of shape (y, x), as far as possible without its pixels."""
+    """Image of shape (y, x); its pixels are not read yet, if the format allows that."""
     if path.suffix.lower() in (".tif", ".tiff"):
         return _tiff_labels(path, largest)
     try:
@@ -158,32 +158,32 @@ def _png_labels(path: Path) -> NDArray[np.generic]:
     from PIL import Image
 
     with warnings.catch_warnings():
-        # twice the size that Pillow warns of is refused, and less is no danger
+        # Pillow refuses images of twice the size that it warns of, and smaller ones are no danger
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(path, formats=("PNG",)) as picture:
-            # the numbers of a palette are the labels, whatever their colours
+            # the indices of a palette are the labels, not their colours
             pixels = np.asarray(picture)
             opaque = pixels.shape[-1] - picture.mode.endswith("A") if pixels.ndim == 3 else 0
     return np.asarray(pixels[..., :opaque].any(axis=-1)) if pixels.ndim == 3 else pixels
 
 
 def label_regions(image: LabelRegion) -> dict[int, LabelRegion]:
-    """Find the region of each label but 0.
+    """Find the region of each label except 0.
 
     Parameters
     ----------
     image : LabelRegion
-        Of a whole label image; it is read twice, strip by strip and label by label.
+        The whole label image; it is read twice, strip by strip and label by label.
 
     Returns
     -------
     dict
-        By value, in the order of the values.
+        Regions by label, in the order of the labels.
 
     Raises
     ------
     SlideError
-        If there are more than 1,000, which cannot be meant as regions.
+        If there are more than 1,000 labels, which cannot be meant as regions.
     """
     labels = image.labels
     height, width = labels.shape

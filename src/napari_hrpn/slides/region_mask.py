@@ -1,4 +1,4 @@
-"""Masks of a whole slide at a coarse level: drawn regions together, and what is predicted of a region."""
+"""Masks of a whole slide at a coarse level: combined annotations, and the predicted part of a region."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RegionMask(Region):
     Attributes
     ----------
     mask : numpy.ndarray of bool, shape (y, x)
-        True inside. It must not be changed: make another one.
+        True inside. Do not change the array: make a new mask.
     downsample : tuple of float
         Full-resolution pixels per pixel of the mask, along y and x.
     name : str
@@ -45,7 +45,7 @@ class RegionMask(Region):
 
     @classmethod
     def whole(cls, slide_shape: tuple[int, int]) -> RegionMask:
-        """All of a slide.
+        """Mask of a whole slide.
 
         Parameters
         ----------
@@ -55,18 +55,18 @@ class RegionMask(Region):
         Returns
         -------
         RegionMask
-            Of one pixel.
+            Mask of one pixel.
         """
         height, width = slide_shape
         return RegionMask(np.ones((1, 1), bool), (float(height), float(width)))
 
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Corners of the rectangle around its pixels; zeros if there is none."""
+        """Corners of the rectangle around its pixels; zeros if the mask is empty."""
         if not self.mask.any():
             return np.zeros(2), np.zeros(2)
-        there = [np.flatnonzero(self.mask.any(axis=1 - axis)) for axis in (0, 1)]
-        low, high = (np.array(ends) for ends in zip(*((one[0], one[-1] + 1) for one in there), strict=True))
+        occupied = [np.flatnonzero(self.mask.any(axis=1 - axis)) for axis in (0, 1)]
+        low, high = (np.array(ends) for ends in zip(*((at[0], at[-1] + 1) for at in occupied), strict=True))
         return low * self.downsample, high * self.downsample
 
     def at_level(self, rows: slice, columns: slice, downsample: tuple[float, float]) -> NDArray[np.bool_]:
@@ -80,7 +80,7 @@ class RegionMask(Region):
         return self.mask[np.ix_(y, x)]
 
     def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Which full-resolution pixels of a rectangle are inside, by their upper left corners.
+        """Which full-resolution pixels of a rectangle have their upper left corner inside.
 
         Parameters
         ----------
@@ -96,18 +96,18 @@ class RegionMask(Region):
             np.minimum(np.arange(part.start, part.stop) // factor, size - 1).astype(np.intp)
             for part, factor, size in zip((rows, columns), self.downsample, self.mask.shape, strict=True)
         )
-        # rows after columns: whole rows are copied fast, and there are few before they are repeated
+        # columns are repeated before rows, because copying whole rows is fast
         near: NDArray[np.bool_] = self.mask[y[0] : y[-1] + 1][:, x][y - y[0]] if len(y) else self.mask[:0][:, x]
         return near
 
     @cached_property
     def digest(self) -> str:
-        """A fingerprint that changes with the mask."""
+        """Hash that changes with the mask."""
         facts = repr((self.mask.shape, tuple(float(factor) for factor in self.downsample)))
         return digest_of([facts.encode() + np.packbits(self.mask).tobytes()])
 
     def outlined(self) -> Annotation:
-        """Polygons half way between its pixels and others."""
+        """Polygons halfway between pixels inside and outside."""
         per_pixel = 1 / np.array(self.downsample)
         offset = HALF_A_PIXEL * per_pixel - HALF_A_PIXEL
         return LabelRegion(self.name, self.mask, np.diag(per_pixel), offset).outlined()
@@ -118,12 +118,12 @@ class RegionMask(Region):
         return float(self.mask.mean())
 
     def meets(self, box: Box) -> bool:
-        """Whether any of it is in a rectangle, or touches it.
+        """Whether any pixel of the mask is in a rectangle, or touches it.
 
         Parameters
         ----------
         box : Box
-            Of full-resolution pixels; it may reach beyond the slide.
+            Rectangle of full-resolution pixels; it may reach beyond the slide.
 
         Returns
         -------
@@ -140,12 +140,12 @@ class RegionMask(Region):
         Parameters
         ----------
         box : Box
-            Of full-resolution pixels; what reaches beyond the slide does not count.
+            Rectangle of full-resolution pixels; its part beyond the slide does not count.
 
         Returns
         -------
         float
-            0 to 1; 0 where the rectangle lies beside the slide.
+            0 to 1; 0 if the rectangle is outside the slide.
         """
         (first_row, rows), (first_column, columns) = (
             _lengths(start, stop, factor, size)
@@ -158,17 +158,17 @@ class RegionMask(Region):
         return float(rows @ part @ columns) / area if area else 0.0
 
     def intersected(self, other: RegionMask) -> RegionMask:
-        """What is inside both.
+        """Intersection with another mask.
 
         Parameters
         ----------
         other : RegionMask
-            Of the same slide, at any level.
+            Mask of the same slide, at any level.
 
         Returns
         -------
         RegionMask
-            At the finer level of the two.
+            Intersection at the finer level of the two.
         """
         height, width = np.multiply(self.mask.shape, self.downsample).tolist()
         shape = rows, columns = np.maximum(self.mask.shape, other.mask.shape).tolist()
@@ -176,7 +176,7 @@ class RegionMask(Region):
 
 
 def coarse_grid(slide_shape: tuple[int, int]) -> tuple[slice, slice, tuple[float, float]]:
-    """Rows, columns and downsample of a grid over a slide of at most 4096 px a side, no finer than the slide."""
+    """Rows, columns and downsample of a grid over a slide, at most 4096 px a side and no finer than the slide."""
     factor = max(1.0, max(slide_shape) / _LARGEST_PX)
     height, width = (min(_LARGEST_PX, size, max(1, math.ceil(size / factor))) for size in slide_shape)
     return slice(0, height), slice(0, width), (slide_shape[0] / height, slide_shape[1] / width)
@@ -185,21 +185,21 @@ def coarse_grid(slide_shape: tuple[int, int]) -> tuple[slice, slice, tuple[float
 def region_mask(
     annotations: Sequence[Annotation], slide_shape: tuple[int, int], *, source: str = "the annotations"
 ) -> RegionMask:
-    """Mask of annotated regions: those to include together, less those to exclude.
+    """Mask of annotations: all that include, without those that exclude.
 
     Parameters
     ----------
     annotations : sequence of Annotation
-        With none to include, everything is included that is not excluded.
+        Annotations. If none includes, the whole slide without the excluded ones is the region.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
     source : str
-        What a message calls the annotations, such as the name of their file.
+        Name of the annotations in messages, such as that of their file.
 
     Returns
     -------
     RegionMask
-        At most 4096 px a side and no finer than the slide; a pixel is inside where its centre is.
+        Mask of at most 4096 px a side and no finer than the slide; a pixel is inside if its centre is.
 
     Raises
     ------
@@ -218,21 +218,21 @@ def region_mask(
 
 
 def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_shape: tuple[int, int]) -> RegionMask:
-    """What of a region is predicted, for a look at coarse levels; at full resolution `FinishedTiles.within` is exact.
+    """Predicted part of a region at a coarse level; `FinishedTiles.within` is exact at full resolution.
 
     Parameters
     ----------
     region : RegionMask
-        Of the slide.
+        Region of the slide.
     finished : FinishedTiles or None
-        None where all pixels are there.
+        Finished tiles; None if the prediction is complete.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
 
     Returns
     -------
     RegionMask
-        The region itself where all pixels are there.
+        Part of the region, or the region itself if the prediction is complete.
     """
     if finished is None:
         return region
@@ -244,11 +244,11 @@ def predicted_part(region: RegionMask, finished: FinishedTiles | None, slide_sha
 
 
 def filled(regions: RegionMask, source: str) -> RegionMask:
-    """Refuse a mask that holds no pixel."""
+    """Return the mask, but refuse one without pixels."""
     if not regions.mask.any():
         msg = (
-            f"The regions of {source} cover no pixel of the slide, expected some to be included: draw them larger, "
-            "or take away what excludes them."
+            f"The regions of {source} cover no pixel of the slide, expected at least one: draw larger regions, "
+            "or remove the annotations that exclude them."
         )
         raise SlideError(msg)
     return regions
@@ -268,7 +268,7 @@ def _check_place(annotation: Annotation, index: int, slide_shape: tuple[int, int
 
 
 def _lengths(start: float, stop: float, factor: float, size: int) -> tuple[int, NDArray[np.float64]]:
-    """First mask pixel that an interval meets, and the length of it in each pixel from there."""
+    """First mask pixel that an interval meets, and the length of the interval in each pixel from there."""
     start, stop = (min(max(edge / factor, 0.0), float(size)) for edge in (start, stop))
     first, last = math.floor(start), max(math.floor(start), math.ceil(stop))
     edges = np.clip(np.arange(first, last + 1), start, max(start, stop))
@@ -276,6 +276,6 @@ def _lengths(start: float, stop: float, factor: float, size: int) -> tuple[int, 
 
 
 def _spread(mask: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """A mask on a finer grid over the same slide, each pixel as it is at its centre."""
-    y, x = (((np.arange(size) + 0.5) * own / size).astype(np.intp) for own, size in zip(mask.shape, shape, strict=True))
+    """A mask on a finer grid over the same slide, sampled at pixel centres."""
+    y, x = (((np.arange(size) + 0.5) * n / size).astype(np.intp) for n, size in zip(mask.shape, shape, strict=True))
     return mask[np.ix_(y, x)]

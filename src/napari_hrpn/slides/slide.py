@@ -1,4 +1,4 @@
-"""Slide with lazy pixels, channel names and pixel size."""
+"""Whole-slide image with lazy pixels, channel names and pixel size."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ class Slide:
     channel_names : tuple of str
         One name per channel, in the order of the first axis.
     pixel_size_um : tuple of float or None
-        Height and width of a full-resolution pixel in µm, or None where the file does not say.
+        Height and width of a full-resolution pixel in µm; None if the file states none.
     source : pathlib.Path or UPath
-        The file or folder it was opened from, or its address in object storage.
+        File or folder of the slide, or its address in object storage.
     series : int
-        Which image of a file with several.
+        Index of the image in a file with several.
     z, t : int or None
-        The plane that was taken from a stack or a time series; None where the file has only one.
+        Index of the plane in a stack or time series; None if the file has only one.
     stored_levels : int
-        How many of `levels` are in the file; the rest are computed from the level before when read.
+        Number of `levels` that are in the file; the others are computed from the level before when they are read.
     is_brightfield : bool
         Whether the channels are the red, green and blue of a colour photograph.
     pixel_size_is_given : bool
-        Whether the pixel size is what a user gave, and not what the file says.
+        Whether a user stated the pixel size, and not the file.
     read_finished : callable or None
-        Reads which tiles are finished of a prediction that was not complete when it was opened; None for all others.
+        Function that reads the finished tiles of a prediction that was not complete when it was opened; else None.
     """
 
     levels: tuple[da.Array, ...]
@@ -60,21 +60,21 @@ class Slide:
 
     @property
     def finished(self) -> FinishedTiles | None:
-        """Tiles of an unfinished prediction that are on disk at this moment; None where all pixels are there."""
+        """Tiles of an unfinished prediction that are on disk at this moment; None if all pixels are."""
         return None if self.read_finished is None else self.read_finished()
 
     def cut(self, rows: slice, columns: slice) -> Slide:
-        """A part of it at full resolution alone.
+        """A part of the slide, at full resolution only.
 
         Parameters
         ----------
         rows, columns : slice
-            With a start and a stop.
+            Rows and columns, each with a start and a stop.
 
         Returns
         -------
         Slide
-            Of one level; what is finished of it is read once, now.
+            Slide of one level; its finished tiles are those of this moment.
         """
         finished, finest = self.finished, self.levels[0][:, rows, columns]
         part = None if finished is None else finished.cut(rows, columns)
@@ -82,7 +82,7 @@ class Slide:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of a pixel."""
+        """Pixel type."""
         dtype: np.dtype = self.levels[0].dtype
         return dtype
 
@@ -103,21 +103,21 @@ class Slide:
         Parameters
         ----------
         pixel_size_um : float
-            Largest pixel wanted.
+            Largest pixel size in µm.
         assumed_um : float
-            Full-resolution pixel size of a slide that does not say its own.
+            Full-resolution pixel size of a slide that has none.
 
         Returns
         -------
         int
-            Index into `levels`; 0 where even the finest is coarser.
+            Index into `levels`; 0 if even the finest is coarser.
         """
         finest = max(self.pixel_size_um or (assumed_um, assumed_um))
         fits = [i for i in range(len(self.levels)) if finest * max(self.downsample(i)) <= pixel_size_um * 1.01]
         return max(fits, default=0)
 
     def with_pixel_size(self, um: float | tuple[float, float]) -> Slide:
-        """The same slide with a pixel size that the user knows, instead of what its file says.
+        """The same slide with a pixel size that the user states, instead of that of its file.
 
         Parameters
         ----------
@@ -127,12 +127,12 @@ class Slide:
         Returns
         -------
         Slide
-            A copy; `pixel_size_is_given` where the size is another than the file's.
+            A copy, with `pixel_size_is_given` if the size differs from that of the file.
 
         Raises
         ------
         SlideError
-            If it is no size that a pixel of a microscope has.
+            If a microscope cannot have this pixel size.
         """
         height, width = um if isinstance(um, tuple) else (um, um)
         size = usable_pixel_size((height, width))

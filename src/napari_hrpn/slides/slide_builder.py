@@ -1,4 +1,4 @@
-"""Completion of what a reader finds in a file: image and plane to take, channel names, pixel size, coarse levels."""
+"""Construction of a slide from the image in a file: choice of image and plane, names, pixel size, coarse levels."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _LARGEST_FLAT = 1024
 _FREE_CHUNK_PX, _MOST_CHUNKS = 512, 2**22
 _MOST_CHANNELS = 1000
 _NOUNS = {"series": "image", "z": "plane", "t": "time point"}
-# what formats call the pictures that they store beside the slide
+# names of pictures that formats store in addition to the slide
 _PICTURE_BESIDE = re.compile(r"\b(thumbnail|label|macro|map|preview|overview|barcode)\b", re.IGNORECASE)
-# the background of a colour photograph is looked at in nine squares, and is light above a share of the highest value
+# share of the highest value above which the background of a photograph is light; it is sampled in nine squares
 _LIGHT = 0.4
 _MOST_PIXELS_OF_A_CHUNK = 4_000_000
 _SQUARE_PX = 192
@@ -38,22 +38,22 @@ _SQUARE_PX = 192
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One of the images of a file.
+    """Description of one image of a file.
 
     Attributes
     ----------
     index : int
-        What to give `open_slide` as `series`.
+        Value of `series` for `open_slide`.
     name : str
-        What the file calls it.
+        Its name in the file.
     shape : tuple of int
-        Channels, height, width.
+        Number of channels, height and width.
     pixel_size_um : tuple of float or None
         Height and width of a pixel in µm.
     z_planes : int
-        Planes of its stack.
+        Number of planes of its stack.
     timepoints : int
-        Images of its time series.
+        Number of time points of its time series.
     """
 
     index: int
@@ -66,56 +66,56 @@ class SeriesInfo:
 
 @dataclass(frozen=True)
 class RawImage:
-    """What a reader found in a file, before it is completed."""
+    """Image as a reader found it in a file, from which a slide is made."""
 
-    path: Location  # The file or folder
-    sources: tuple[PixelSource, ...]  # The stored levels, finest first
-    names: Sequence[str]  # Channel names; empty strings or too few where the file does not say
-    pixel_size_um: tuple[float, float] | None  # Height and width of a pixel
-    # As in `Slide`
+    path: Location  # file or folder
+    sources: tuple[PixelSource, ...]  # stored levels, finest first
+    names: Sequence[str]  # channel names; empty strings or too few if the file has none
+    pixel_size_um: tuple[float, float] | None  # height and width of a pixel
+    # as in `Slide`
     series: int = 0
     z: int | None = None
     t: int | None = None
     is_brightfield: bool = False
 
 
-def choose_series(source: str, count: int, asked: int | None, images: Callable[[], Sequence[SeriesInfo]]) -> int:
-    """Index of the image to take out of a file: the one that was asked for, or else the largest."""
-    found = _checked_choice(source, "series", count, asked)
-    if asked is not None or count == 1:
-        return asked or 0
+def choose_series(source: str, count: int, requested: int | None, images: Callable[[], Sequence[SeriesInfo]]) -> int:
+    """Index of the image to open: the requested one, or the largest, with a warning, if a file has several."""
+    found = _checked_choice(source, "series", count, requested)
+    if requested is not None or count == 1:
+        return requested or 0
     listed = images()
     slides = [image for image in listed if not _PICTURE_BESIDE.search(image.name)] or listed
-    taken = max(slides, key=lambda image: image.shape[1] * image.shape[2])
+    largest = max(slides, key=lambda image: image.shape[1] * image.shape[2])
     warn(
-        f"{found} and image {taken.index} ({taken.shape[2]} x {taken.shape[1]} px) is taken: give series from 0 to "
-        f"{count - 1} for another."
+        f"{found} and image {largest.index} ({largest.shape[2]} x {largest.shape[1]} px) is opened: give series from 0 "
+        f"to {count - 1} for another."
     )
-    return taken.index
+    return largest.index
 
 
-def choose_plane(source: str, axis: str, count: int, asked: int | None) -> int | None:
-    """Index of the plane to take along z or t; None where there is only one."""
-    found = _checked_choice(source, axis, count, asked)
-    if count == 1 or asked is not None:
-        return asked if count > 1 else None
-    taken = count // 2 if axis == "z" else 0
-    warn(f"{found} and {axis}={taken} is taken: give {axis} from 0 to {count - 1} for another.")
-    return taken
+def choose_plane(source: str, axis: str, count: int, requested: int | None) -> int | None:
+    """Index of the plane to open along z or t; None if there is only one."""
+    found = _checked_choice(source, axis, count, requested)
+    if count == 1 or requested is not None:
+        return requested if count > 1 else None
+    chosen = count // 2 if axis == "z" else 0
+    warn(f"{found} and {axis}={chosen} is opened: give {axis} from 0 to {count - 1} for another.")
+    return chosen
 
 
-def _checked_choice(source: str, choice: str, count: int, asked: int | None) -> str:
-    """How many images, planes or time points there are, as the beginning of a sentence."""
+def _checked_choice(source: str, choice: str, count: int, requested: int | None) -> str:
+    """Number of images, planes or time points, as the beginning of a sentence."""
     if not count:
         raise SlideError(f"{source} has 0 images, expected at least one: export it again.")
     found = f"{source} has {count} {_NOUNS[choice]}{'s' if count > 1 else ''}"
-    if asked is not None and not 0 <= asked < count:
-        raise SlideError(f"{found}, expected {choice} from 0 to {count - 1} but got {asked}.")
+    if requested is not None and not 0 <= requested < count:
+        raise SlideError(f"{found}, expected {choice} from 0 to {count - 1} but got {requested}.")
     return found
 
 
 def light_background(coarsest: PixelSource, path: Location) -> bool:
-    """Whether the typical pixel of a colour image is light in red, green and blue, as in transmitted light."""
+    """Whether the median pixel of a colour image is light in red, green and blue, as in transmitted light."""
     if not np.issubdtype(coarsest.dtype, np.integer) or math.prod(coarsest.chunks) > 3 * _MOST_PIXELS_OF_A_CHUNK:
         return False
     pixels = coarsest.guarded(path)
@@ -129,7 +129,7 @@ def light_background(coarsest: PixelSource, path: Location) -> bool:
 
 
 def assemble(found: RawImage) -> Slide:
-    """A slide with a name for every channel and levels down to a size that fits on a screen."""
+    """Slide with a name for every channel, and with levels down to a size that fits on a screen."""
     name, shape = found.path.name, found.sources[0].shape
     if shape[0] > _MOST_CHANNELS:
         raise SlideError(f"{name} has {shape[0]} channels, expected {_MOST_CHANNELS} at most: export the stains alone.")
@@ -142,11 +142,11 @@ def assemble(found: RawImage) -> Slide:
     _warn_of_huge_chunks(found)
     if found.is_brightfield:
         warn(
-            f"{name} looks like a brightfield photograph, not fluorescence: it opens as red, green and blue, which no "
-            "channel can be predicted from."
+            f"{name} seems to be a brightfield photograph, not fluorescence: it opens as red, green and blue, from "
+            "which no channel can be predicted."
         )
     computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > _LARGEST_FLAT else ()
-    names = [printable(str(one)) for one in found.names]
+    names = [printable(str(channel_name)) for channel_name in found.names]
     return Slide(
         levels=(*stored, *computed),
         channel_names=tuple("".join(names[index : index + 1]) or f"Channel {index}" for index in range(shape[0])),
@@ -161,12 +161,12 @@ def assemble(found: RawImage) -> Slide:
 
 
 def _pixel_size(found: RawImage) -> tuple[float, float] | None:
-    """What the file says, if that can be; else nothing, and the user is warned."""
-    said, size = found.pixel_size_um, usable_pixel_size(found.pixel_size_um)
-    if said is not None and size is None:
+    """Pixel size stated by the file; None, with a warning, if a microscope cannot have it."""
+    stated, size = found.pixel_size_um, usable_pixel_size(found.pixel_size_um)
+    if stated is not None and size is None:
         warn(
-            f"{found.path.name} says that a pixel is {said[1]:.4g} x {said[0]:.4g} µm, expected "
-            f"{expected_pixel_size()}: it is not used, give the pixel size yourself (--pixel-size on the command "
+            f"{found.path.name} states a pixel size of {stated[1]:.4g} x {stated[0]:.4g} µm, expected "
+            f"{expected_pixel_size()}: it is not used, state the pixel size yourself (--pixel-size on the command "
             "line, pixel_size_um in a script)."
         )
     return size
@@ -177,6 +177,6 @@ def _warn_of_huge_chunks(found: RawImage) -> None:
     size = math.prod(map(min, finest.chunks, finest.shape)) * np.dtype(finest.dtype).itemsize
     if size > HUGE_CHUNK_BYTES:
         warn(
-            f"{found.path.name} stores a whole page as one piece, so every look at it takes {size / 1e9:.1f} GB of "
-            "memory: make a tiled copy once with `napari-hrpn convert`."
+            f"{found.path.name} stores a whole page as one piece, so reading any part takes {size / 1e9:.1f} GB of "
+            "memory: make a tiled copy with `napari-hrpn convert`."
         )

@@ -1,4 +1,4 @@
-"""Units of length in files, as micrometres, and the range of pixel sizes."""
+"""Units of length in files, converted to micrometres, and the valid range of pixel sizes."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _MICROMETRES = {
 }
 
 
-# what stands for a size that is not known
+# units that mean that the size is not known
 _NO_UNITS = ("", "none", "pixel", "pixels", "px", "reference frame", "referenceframe", "arbitrary units", "unknown")
 
 
 def micrometres(value: float | str | None, unit: str | None) -> float | None:
-    """A length in µm."""
+    """A length in µm; None if the number or the unit is not understood."""
     number = _number(value)
     if number is None:
         return None
-    # three ways to write the micro sign are in use: U+00B5, U+03BC, and an escape that was never undone
+    # three spellings of the micro sign are in use: U+00B5, U+03BC, and an escape sequence that was not decoded
     text = (
         (unit or "")
         .strip()
@@ -63,7 +63,7 @@ def micrometres(value: float | str | None, unit: str | None) -> float | None:
 
 
 def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] | None:
-    """A pixel size that a microscope may have: the one rule on which sizes reach the rest of the package."""
+    """A pixel size if a microscope can have it, else None; the only place of this rule."""
     if size is None:
         return None
     sides = float(size[0]), float(size[1])
@@ -73,7 +73,7 @@ def usable_pixel_size(size: tuple[float, float] | None) -> tuple[float, float] |
 
 
 def expected_pixel_size() -> str:
-    """Say what `usable_pixel_size` accepts."""
+    """Sizes that `usable_pixel_size` accepts, in words."""
     return (
         f"{_SMALLEST_PIXEL_UM:g} to {_LARGEST_PIXEL_UM:g} µm and sides that differ by a factor of "
         f"{_MOST_ANISOTROPY:g} at most"
@@ -81,7 +81,7 @@ def expected_pixel_size() -> str:
 
 
 def _number(value: float | str | None) -> float | None:
-    """A number, with a decimal comma if that is how it was written; None where it may be read in two ways."""
+    """A number that may be written with a decimal comma; None if it is ambiguous or no number."""
     if isinstance(value, str):
         value = value.strip()
         if value.count(",") == 1 and "." not in value:
@@ -98,7 +98,7 @@ Length = tuple[float | str | None, str | None]
 
 
 def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] | None, str]:
-    """Pixel size from two numbers with a unit each, and what of them was not understood."""
+    """Pixel size from two numbers with units, and words about the part that was not understood."""
     sides = [micrometres(*height), micrometres(*width)]
     for side, (value, unit) in zip(sides, (height, width), strict=True):
         if side is None and value not in (None, "") and (unit or "").strip().lower() not in _NO_UNITS:
@@ -106,12 +106,12 @@ def read_pixel_size(height: Length, width: Length) -> tuple[tuple[float, float] 
     if sides[0] is None or sides[1] is None:
         missing = [name for name, side in zip(("height", "width"), sides, strict=True) if side is None]
         found = next((side for side in sides if side is not None), None)
-        return (None, "") if found is None else ((found, found), f"no {missing[0]} of a pixel, taken for square")
+        return (None, "") if found is None else ((found, found), f"no {missing[0]} of a pixel, so it counts as square")
     return (sides[0], sides[1]), ""
 
 
 def printed_pixel_size(resolution: float, unit: str | None) -> float | None:
-    """Pixel size from dots per unit, which is often that of a printer and then says nothing."""
+    """Pixel size from dots per unit; None if it is the resolution of a printer, as it often is."""
     if not math.isfinite(resolution) or resolution <= 0:
         return None
     size = micrometres(1 / resolution, unit)

@@ -1,10 +1,10 @@
-"""Zarr arrays opened for reading: decoded by zarrs where that is installed, under the names that their chunks have.
+"""Zarr arrays opened for reading, by zarrs if it is installed, with the actual names of their chunks.
 
-The rule for zarrs, which takes half the time: it is set for our own arrays only, in a context, and never in a fork,
-where its threads are missing. What it refuses is left to zarr, which has the last word.
+The rule for zarrs, which takes half the time of zarr: it is enabled for arrays of this package only, in a context, and
+never in a forked process, where its threads are missing. Arrays that it refuses are read by zarr.
 
-The rule for chunks: one that is not there reads as the fill value, so those looked for under a wrong name would be
-black without a word. Neither the metadata nor the links of a store lead out of it.
+The rule for chunks: a missing chunk reads as the fill value, so chunks under an unexpected name would silently be
+black. Therefore names are checked. Neither metadata nor links may lead out of a store.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     ZarrArray = zarr.Array[Any]
 
 _ZARRS = "zarrs.ZarrsCodecPipeline"
-# what some programs add to it says how it was written, not how it is read
+# settings that zarr knows; others, which some programs add, do not affect reading
 _SETTINGS_OF_BLOSC = {"typesize", "cname", "clevel", "shuffle", "blocksize"}
 
 _LARGEST_METADATA_BYTES = 8 * 2**20
@@ -49,7 +49,7 @@ _NAMES_OF_3: tuple[dict[str, Any], ...] = tuple(
     for name, separator in itertools.product(("default", "v2"), "/.")
 )
 _CHUNK = re.compile(r"(?:c[/.])?\d+(?:[/.]\d+)*")
-# zarr's settings are those of the whole process: two at once could leave them changed
+# settings of zarr belong to the whole process: two threads at once could leave them changed
 _setting = threading.Lock()
 _forked = threading.Event()
 if hasattr(os, "register_at_fork"):
@@ -57,7 +57,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_zarr_array(place: Location) -> ZarrArray:
-    """Open an array for reading, by its metadata without the settings of blosc that zarr does not know."""
+    """Open an array for reading, ignoring settings of blosc that zarr does not know."""
     from zarr.storage import LocalStore, StorePath
 
     content = json.loads(json.dumps(array_metadata(place)), object_hook=_without_settings)
@@ -72,7 +72,7 @@ def array_metadata(place: Location) -> dict[str, Any]:
 
 
 def read_attributes(folder: Location) -> dict[str, Any]:
-    """Read the attributes of a group: those of version 0.5 lie one level deeper."""
+    """Read the attributes of a group, including those of OME-Zarr 0.5, which are one level deeper."""
     new = read_metadata(folder / "zarr.json")
     attributes = (read_metadata(folder / ".zattrs") or {}) if new is None else new.get("attributes", {})
     if not isinstance(attributes, dict):
@@ -82,7 +82,7 @@ def read_attributes(folder: Location) -> dict[str, Any]:
 
 
 def read_metadata(path: Location) -> dict[str, Any] | None:
-    """Read a metadata file."""
+    """Read a metadata file; None if there is none."""
     with reading_errors(f"{path} cannot be read as JSON"):
         if not isinstance(path, Path):
             text = fetched(path)
@@ -95,7 +95,7 @@ def read_metadata(path: Location) -> dict[str, Any] | None:
             return None
         if len(text) > _LARGEST_METADATA_BYTES:
             raise SlideError(f"{path} is larger than 8 MiB, expected the metadata of an image: convert it again.")
-        # of bytes, json knows the encoding by how they begin
+        # json detects the encoding of bytes
         content = json.loads(text)
     return content if isinstance(content, dict) else {}
 
@@ -103,12 +103,12 @@ def read_metadata(path: Location) -> dict[str, Any] | None:
 def _opened(store: StorePath, content: dict[str, Any]) -> ZarrArray:
     import zarr
 
-    # what a program opened before it forks is not to be read in the fork
+    # not in a forked process, where the threads of zarrs are missing
     if isinstance(store.store, zarr.storage.LocalStore) and find_spec("zarrs") is not None and not _forked.is_set():
         try:
             with _quietly({"codec_pipeline.path": _ZARRS}):
                 array = zarr.Array.from_dict(store, content)
-            # it knows this machine's byte order only
+            # zarrs supports the byte order of this machine only
             if array.dtype.isnative:
                 return array
         except Exception:
@@ -130,7 +130,7 @@ def _without_settings(entry: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _quietly(settings: dict[str, str]) -> Iterator[None]:
-    """Have zarr open something with settings of ours; what it says of how others wrote it is not for users."""
+    """Open something in zarr with other settings and without its warnings, which are not meant for users."""
     import zarr
 
     with _setting, zarr.config.set(settings), warnings.catch_warnings():
@@ -139,9 +139,9 @@ def _quietly(settings: dict[str, str]) -> Iterator[None]:
 
 
 def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
-    """Open an array under the names that its chunks have."""
+    """Array with the actual names of its chunks, and the share of its chunks that are stored."""
     if not isinstance(place, Path):
-        return _as_stored_far_away(array, place)
+        return _as_stored_remotely(array, place)
     grid = _grid(array)
     if share := _share(array, place, grid):
         return array, share
@@ -156,13 +156,13 @@ def as_stored(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
 
 
 def array_reader(array: ZarrArray, place: Location, root: Location) -> Callable[[tuple[Any, ...]], NDArray[Any]]:
-    """A function that reads a part of an array, and refuses chunks that are links out of their store."""
+    """Function that reads a part of an array and refuses chunks that are links out of their store."""
     from zarr.core.array import AsyncArray
 
     check = _link_check(array, place, root) if isinstance(place, Path) and isinstance(root, Path) else None
 
     def read(key: tuple[Any, ...]) -> NDArray[Any]:
-        """Pixels of some numbers and slices."""
+        """Pixels at indices and slices."""
         if check is not None:
             check(key)
         try:
@@ -181,7 +181,7 @@ def _link_check(array: ZarrArray, place: Path, root: Path) -> Callable[[Sequence
     checked: set[str] = set()
 
     def check(key: Sequence[int | slice]) -> None:
-        """Refuse the chunks that a part meets where one is a link out of the store."""
+        """Refuse a part if one of its chunks is a link out of the store."""
         ranges = [
             range(part.start // edge, -(-part.stop // edge)) if isinstance(part, slice) else (part // edge,)
             for part, edge in zip(key, edges, strict=True)
@@ -198,14 +198,14 @@ def _link_check(array: ZarrArray, place: Path, root: Path) -> Callable[[Sequence
     return check
 
 
-def _as_stored_far_away(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
+def _as_stored_remotely(array: ZarrArray, place: Location) -> tuple[ZarrArray, float]:
     middle = tuple(count // 2 for count in _grid(array))
     for candidate in _others(array):
         try:
             if stamp(place / _key(candidate, middle)):  # type: ignore[arg-type]
                 return candidate, 1.0
         except SlideError:
-            # a server that does not say what it holds
+            # the server does not list its content
             break
     return array, 1.0
 
@@ -219,7 +219,7 @@ def _key(array: ZarrArray, numbers: tuple[int, ...]) -> str:
 
 
 def _others(array: ZarrArray) -> Iterator[ZarrArray]:
-    """The array with other names for its chunks; the declared names come first."""
+    """The array with each possible kind of chunk names, beginning with the declared one."""
     yield array
     for names in _NAMES_OF_2 if array.metadata.zarr_format == 2 else _NAMES_OF_3:
         yield _opened(array.store_path, {**array.metadata.to_dict(), **names})
@@ -235,30 +235,32 @@ def _share(array: ZarrArray, place: Path, grid: tuple[int, ...]) -> float:
 
 
 def _first_chunk(place: Path) -> str | None:
-    """Name of any chunk that is stored, as far as there is no need to list a great many files."""
+    """Name of any stored chunk, found without listing more than 10,000 files."""
     names = (Path(folder, name).relative_to(place).as_posix() for folder, _, files in os.walk(place) for name in files)
     return next((name for name in itertools.islice(names, _MOST_NAMES_LISTED) if _CHUNK.fullmatch(name)), None)
 
 
 def check_inside(place: Location, root: Location) -> None:
-    """Refuse a folder of a store that a link, or its metadata, lets lead out of it."""
+    """Refuse a folder that is outside its store because of a link."""
     if isinstance(place, Path) and isinstance(root, Path):
-        for one in (place, *(place / name for name in ZARR_METADATA)):
-            _refuse_outside(str(one), root)
+        for path in (place, *(place / name for name in ZARR_METADATA)):
+            _refuse_outside(str(path), root)
 
 
 def _refuse_outside(path: str, root: Path) -> None:
     if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise SlideError(
-            f"{root.name} has a link that leads out of it ({path}), expected all pixels inside: copy it with the files "
-            "that its links lead to, as `cp -rL` does."
+            f"{root.name} has a link that leads out of it ({path}), expected all pixels inside: copy it together with "
+            "the linked files, for example by `cp -rL`."
         )
 
 
 def inner_place(folder: Location, name: object) -> Location:
-    """Find a folder by the path that metadata give."""
+    """Folder in a store at the path that its metadata state."""
     if not isinstance(name, str | int) or isinstance(name, bool):
-        raise SlideError(f"{folder.name} lists a path that is {shown(name)}, expected the name of a folder in it.")
+        raise SlideError(
+            f"{folder.name} lists the path {shown(name)}, expected the name of a folder inside: convert it again."
+        )
     words = str(name)
     is_elsewhere = (
         "://" in words
@@ -267,12 +269,13 @@ def inner_place(folder: Location, name: object) -> Location:
     )
     if is_elsewhere:
         raise SlideError(
-            f"{folder.name} lists the path {shown(words)}, which leads out of it, expected a folder in it."
+            f"{folder.name} lists the path {shown(words)}, which leads out of it, expected a folder inside: convert it "
+            "again."
         )
     return folder / words if words else folder
 
 
 def shown(value: object) -> str:
-    """Write a value as it stands in JSON, cut where it is long."""
+    """A value as JSON, shortened to 60 characters."""
     text = json.dumps(value, default=str)
     return text if len(text) <= 60 else f"{text[:60]} …"

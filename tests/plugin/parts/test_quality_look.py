@@ -22,7 +22,7 @@ from support.settling import WAIT_MS
 CHANNELS = {"nuclei": 0, "vessels": 1, "probe": 2}
 GRAVE = Finding("saturation", (0,), 0.1, "share of pixels", True, "DAPI: 10 % of the pixels are at the largest value.")
 SLIGHT = Finding("zeros", (2,), 0.02, "share of pixels", False, "QD: 2 % of the pixels are 0.")
-SIZE = Finding("pixel size", (), float("nan"), "µm", True, "The file does not say its pixel size.")
+SIZE = Finding("pixel size", (), float("nan"), "µm", True, "The file has no pixel size.")
 
 
 @pytest.fixture

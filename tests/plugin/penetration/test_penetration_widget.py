@@ -464,7 +464,7 @@ def test_a_slide_without_a_pixel_size_is_refused_in_a_sentence(widget, viewer, m
     show(viewer, Slide(real.levels, real.channel_names, None, real.source))
     settle(widget)
     measure(widget)
-    assert "does not say how large its pixels are" in widget.message
+    assert "has no pixel size" in widget.message
 
 
 def click(viewer, position):

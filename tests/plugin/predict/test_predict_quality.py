@@ -54,7 +54,7 @@ def test_a_slide_is_judged_once_it_is_chosen(
     qtbot.waitUntil(lambda: "DAPI" in text_of(widget.quality_label), timeout=WAIT_MS)
     assert "QD:" not in text_of(widget.quality_label)
     widget.use_checkpoint(write_checkpoint(tmp_path / "anywhere.safetensors", pixel_size_um=None))
-    qtbot.waitUntil(lambda: "The file does not say its pixel size" in text_of(widget.quality_label), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: "The file has no pixel size" in text_of(widget.quality_label), timeout=WAIT_MS)
     box.native.setCurrentText("tumour 7")
     qtbot.waitUntil(lambda: text_of(widget.quality_label) == "", timeout=WAIT_MS)
     assert "⚠" not in box.tooltip

@@ -46,7 +46,7 @@ def test_a_row_is_marked_and_the_reason_told(
     for channel in ("DAPI", "CD31", "QD"):
         assert f"⚠ {channel}:" in tooltip
     # the check of the training says so of all slides together
-    assert "⚠ The file does not say its pixel size" in tooltip
+    assert "⚠ The file has no pixel size" in tooltip
     told = text_of(label)
     assert [line.split(":")[:2] for line in told.splitlines()] == [
         ["⚠ tumour 3", f" {channel}"] for channel in ("DAPI", "CD31", "QD")

@@ -1,1 +1,1 @@
-"""Sums and histograms of pixels, of which parts are pooled with ``+``."""
+"""Sums and histograms of pixels; those of tiles are pooled with ``+``."""

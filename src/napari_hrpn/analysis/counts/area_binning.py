@@ -1,6 +1,6 @@
-"""Area binning of a slide onto a coarser grid: exact sums, without the rounding of pyramid levels.
+"""Area binning of an image onto a coarser grid: exact sums, without the rounding of pyramid levels.
 
-The rule: every pixel of the finer image belongs to one pixel of the grid, so sums over the grid are sums of pixels.
+The rule: every pixel of the image belongs to exactly one pixel of the grid, so no pixel is counted twice or in parts.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _READ_PX = 4096
 
 @dataclass(frozen=True)
 class WorkingGrid:
-    """A grid over an image, each of whose pixels holds one or more pixels of the image."""
+    """A grid over an image; each of its pixels contains one or more whole pixels of the image."""
 
-    # Rows and columns of the image and of the grid
+    # rows and columns of the image and of the grid
     fine: tuple[int, int]
     coarse: tuple[int, int]
 
     @property
     def tile_px(self) -> int:
-        """Side of a tile of the grid that is about 4096 pixels of the image."""
+        """Side of a tile of the grid that spans about 4096 pixels of the image."""
         return max(1, int(_READ_PX / max(f / c for f, c in zip(self.fine, self.coarse, strict=True))))
 
     def counts(self, box: Box) -> NDArray[np.int64]:
@@ -49,8 +49,8 @@ class WorkingGrid:
     def cells(self, rows: slice, columns: slice) -> Box:
         """Part of the grid that a rectangle of the image meets."""
         (y0, y1), (x0, x1) = (
-            (int(np.searchsorted(edges, part.start, side="right")) - 1, int(np.searchsorted(edges, part.stop)))
-            for edges, part in zip(self._edges, (rows, columns), strict=True)
+            (int(np.searchsorted(edges, extent.start, side="right")) - 1, int(np.searchsorted(edges, extent.stop)))
+            for edges, extent in zip(self._edges, (rows, columns), strict=True)
         )
         return Box(y0, y1, x0, x1)
 
@@ -64,10 +64,10 @@ class WorkingGrid:
 
     def _within(self, rows: slice, columns: slice) -> list[NDArray[np.int64]]:
         edges = self._part(self.cells(rows, columns))
-        return [np.clip(own, part.start, part.stop) for own, part in zip(edges, (rows, columns), strict=True)]
+        return [np.clip(ends, part.start, part.stop) for ends, part in zip(edges, (rows, columns), strict=True)]
 
     def edges(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows and columns of the image at which the pixels of a part of the grid begin, and the end of the last."""
+        """Rows and columns of the image at which pixels of a part of the grid begin; the last entry is their end."""
         return self._part(box)
 
     @cached_property
@@ -80,9 +80,9 @@ class WorkingGrid:
 
 
 def sums_between(pixels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[Any]:
-    """Sums of pixels between edges along both axes, the first edges being those of the pixels."""
+    """Sums of pixels between edges along both axes; the first edge of each axis is the first row or column."""
     dtype = np.dtype(np.float64 if pixels.dtype.kind == "f" else np.int64)
-    # of 16 bits, 65,536 rows fit into 32 bits, which takes half the time
+    # a sum of 65,536 pixels of 16 bits fits into 32 bits, which takes half the time of 64
     narrow = pixels.dtype.kind in ("b", "u") and pixels.dtype.itemsize <= 2 and len(pixels) < 2**16
     once = _cell_sums(pixels, rows - rows[0], np.dtype(np.uint32) if narrow else dtype)
     return np.ascontiguousarray(_cell_sums(once.T, columns - columns[0], dtype).T)
@@ -91,16 +91,16 @@ def sums_between(pixels: NDArray[Any], rows: NDArray[np.int64], columns: NDArray
 def _edges(fine: int, coarse: int) -> NDArray[np.int64]:
     factor = round(fine / coarse)
     if math.ceil(fine / factor) == coarse:
-        # a level of a pyramid: its last pixel may hold fewer
+        # a pyramid level: its last row or column may contain fewer pixels than the others
         return np.minimum(np.arange(coarse + 1) * factor, fine)
     return np.asarray(np.ceil(np.arange(coarse + 1) * (fine / coarse) - 1e-9), np.int64)
 
 
 def _cell_sums(values: NDArray[Any], edges: NDArray[np.int64], dtype: np.dtype) -> NDArray[Any]:
-    """Sums over rows from each edge to the next."""
+    """Sums over the rows between each two edges."""
     factor = int(edges[1])
     if len(edges) <= factor:
-        # few large cells: whole rows at once
+        # few large cells: numpy sums many rows at once faster than strided ones
         parts = [values[start:stop].sum(axis=0, dtype=dtype) for start, stop in pairwise(edges)]
         return np.stack(parts)
     if not np.array_equal(edges, np.minimum(np.arange(len(edges)) * factor, edges[-1])):

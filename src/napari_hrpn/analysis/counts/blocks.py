@@ -1,6 +1,6 @@
-"""Sums over square blocks of an image, the units of a spatial bootstrap.
+"""Sums over square blocks of an image, the units of a spatial block bootstrap.
 
-A block has to be much wider than the structures, so that blocks hardly know of each other.
+A block has to be much wider than the structures in the image, so that blocks are nearly independent.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# in correlation lengths: simulated 95 % intervals hold the truth in 90 to 93 % of trials, and larger blocks add little
+# in correlation lengths; with 6, simulated 95 % intervals contain the truth in 90 to 93 % of trials
 BLOCK_LENGTHS = 6
-# in standard errors: a weaker correlation of neighbouring patches is not told from none
+# in standard errors: a weaker correlation of neighbouring patches cannot be distinguished from none
 _SEEN = 1.0
-# more blocks make intervals no better, only slower
+# more blocks take time and do not improve intervals
 MOST_BLOCKS = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class PatchBlocks:
-    """Square blocks of the patches of a grid, as wide as leaves hardly a dependence between them."""
+    """Square blocks of patches, wide enough to be nearly independent of each other."""
 
-    side: int  # patches along a block; 1 where no dependence of neighbouring patches is seen
-    labels: NDArray[np.intp]  # block of each patch that counts, row by row: 0 and up
+    side: int  # patches along a block; 1 if neighbouring patches are not correlated
+    labels: NDArray[np.intp]  # index of the block of each patch that counts, row by row
 
     @property
     def effective(self) -> float:
-        """How many blocks of equal size tell as much, as for `BlockSums`."""
+        """Effective number of independent blocks, as for `BlockSums`."""
         return _effective(np.bincount(self.labels).tolist())
 
 
 @dataclass(frozen=True)
 class BlockSums:
-    """Sums over each square block of two images, from their first corner on.
+    """Sums over each square block of two images; the first block begins at the upper left corner.
 
-    Two of one side are pooled with ``+``.
+    Two records with blocks of the same side are pooled with ``+``.
 
     Attributes
     ----------
     side_px : int
         Height and width of a block.
     blocks : mapping of (int, int) to AgreementSums
-        By row and column of the block; blocks without a pixel are left out.
+        Sums by row and column of the block; blocks without a pixel are left out.
     """
 
     side_px: int
@@ -67,28 +67,28 @@ class BlockSums:
             msg = f"blocks of {self.side_px} px and of {other.side_px} px cannot be pooled; expected one side"
             raise AgreementError(msg)
         blocks = dict(self.blocks)
-        for place, sums in other.blocks.items():
-            blocks[place] = blocks[place] + sums if place in blocks else sums
+        for index, sums in other.blocks.items():
+            blocks[index] = blocks[index] + sums if index in blocks else sums
         return BlockSums(self.side_px, blocks)
 
     @property
     def ordered(self) -> list[AgreementSums]:
-        """Sums of the blocks row by row, however the tiles came."""
+        """Sums of the blocks row by row, in whatever order tiles were added."""
         return [self.blocks[place] for place in sorted(self.blocks)]
 
     @property
     def effective(self) -> float:
-        """How many blocks of equal size tell as much: the squared sum of their sizes over the sum of squares."""
+        """Number of equally large blocks with as much information: squared sum of the sizes over the sum of squares."""
         return _effective([sums.n for sums in self.blocks.values()])
 
 
 def patch_blocks(maps: Sequence[NDArray[Any]], enough: NDArray[np.bool_]) -> PatchBlocks:
-    """Cut the patches of a grid into blocks that hardly know of each other.
+    """Group the patches of a grid into blocks that are nearly independent.
 
-    Patches count as independent where no neighbours are more alike, in any of the maps, than one standard error of
-    unrelated ones; a third of the unrelated grids of two maps are cut into blocks for nothing then. Else, a block has
-    six correlation lengths of the smoothest map, see `correlation_length_px`. A dependence that neighbours do not show
-    is not seen.
+    Patches count as independent if the correlation of neighbours is at most one standard error in each of the maps.
+    By chance, a third of the grids of two maps of independent patches exceed that and are grouped although they need
+    not be. Otherwise the side of a block is six correlation lengths of the smoothest map, see `correlation_length_px`.
+    A dependence over longer distances that neighbours do not show is not detected.
     """
     side = max(_patches_along(values, enough) for values in maps)
     rows, columns = np.nonzero(enough)
@@ -97,17 +97,17 @@ def patch_blocks(maps: Sequence[NDArray[Any]], enough: NDArray[np.bool_]) -> Pat
 
 
 def too_few_blocks(blocks: PatchBlocks, least: int) -> str:
-    """Why dependent patches cannot be resampled."""
+    """Reason why correlated patches cannot be resampled."""
     return (
-        f"neighbouring patches are alike, and the {len(blocks.labels)} are worth {blocks.effective:.1f} independent "
-        f"blocks of {blocks.side} x {blocks.side}, expected {least} or more"
+        f"neighbouring patches are correlated, so {len(blocks.labels)} patches count as only {blocks.effective:.1f} "
+        f"independent blocks of {blocks.side} x {blocks.side} patches, expected {least} or more"
     )
 
 
 def _patches_along(values: NDArray[Any], enough: NDArray[np.bool_]) -> int:
     deviation = _deviation(values, enough)
     variance = float(deviation[enough] @ deviation[enough]) / max(1, int(enough.sum()))
-    pairs = sum(int(np.count_nonzero(own[1:] & own[:-1])) for own in (enough, enough.T))
+    pairs = sum(int(np.count_nonzero(mask[1:] & mask[:-1])) for mask in (enough, enough.T))
     if not variance or not pairs or _covariance(deviation, enough, 1) / variance * math.sqrt(pairs) <= _SEEN:
         return 1
     return math.ceil(BLOCK_LENGTHS * correlation_length_px(values, enough))
@@ -129,18 +129,18 @@ def update_blocks(
     Parameters
     ----------
     blocks : BlockSums
-        Of the tiles before; ``BlockSums(side_px)`` for the first.
+        Sums of the tiles before; ``BlockSums(side_px)`` for the first tile.
     real, predicted : numpy.ndarray, shape (y, x)
         Pixels, integer or floating point.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
     origin : tuple of int
         Row and column of the tile's first pixel.
 
     Returns
     -------
     BlockSums
-        With the tile; the same to the last bit for integer pixels, however an image is cut into tiles.
+        Sums including the tile; for integer pixels they do not depend on how an image is cut into tiles.
 
     Raises
     ------
@@ -162,19 +162,19 @@ def update_blocks(
 
 
 def block_side_px(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> int:
-    """Side of blocks that hardly know of each other: six correlation lengths of the smoother image.
+    """Side of blocks that are nearly independent: six correlation lengths of the smoother image.
 
     Parameters
     ----------
     real, predicted : numpy.ndarray, shape (y, x)
-        Of a region; of a slide, one of its coarse levels (multiply the side by the level's downsampling then).
+        Pixels of a region. For a whole slide, take one of its coarse levels and multiply the side by its downsample.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
 
     Returns
     -------
     int
-        In pixels, 1 or more; no smaller than cuts the region into about 1,000 blocks.
+        Side in pixels, 1 or more; large enough that the region has about 1,000 blocks at most.
 
     Raises
     ------
@@ -189,8 +189,9 @@ def block_side_px(real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.
 def correlation_length_px(image: NDArray[Any], mask: NDArray[np.bool_] | None = None) -> float:
     """Distance over which the autocorrelation of an image falls to 1/e of that of neighbouring pixels.
 
-    So white noise, of a camera, does not hide what lies beneath it. Along rows and columns together, at distances
-    1, 2, 3, 4, 6, 8, 12, ... and straight lines between them. A slow trend over the whole image is part of it.
+    It is relative to neighbouring pixels, not to distance 0, so that white noise of the camera does not hide the
+    structure beneath. Rows and columns count together; the autocorrelation is computed at distances of 1, 2, 3, 4, 6,
+    8, 12, ... pixels and interpolated linearly. A slow trend over the whole image lengthens it.
     """
     inside = np.ones(image.shape, bool) if mask is None else mask
     deviation = _deviation(image, inside)
@@ -207,7 +208,7 @@ def correlation_length_px(image: NDArray[Any], mask: NDArray[np.bool_] | None = 
 
 
 def _deviation(image: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Deviations from the mean, in a unit of their own so that no square overflows or vanishes; 0 outside."""
+    """Deviations from the mean, scaled to 1 at most so that no square overflows or underflows; 0 outside the mask."""
     chosen, deviation = checked_image(image, inside), np.zeros(image.shape)
     if chosen.size and chosen.min() != chosen.max():
         deviation[inside] = chosen - chosen.mean(dtype=np.float64)
@@ -229,6 +230,6 @@ def _covariance(deviation: NDArray[np.float64], inside: NDArray[np.bool_], lag: 
 
 
 def _cuts(origin: int, length: int, side: int) -> Iterator[tuple[int, slice]]:
-    """Blocks along one axis that a tile meets, with the part of the tile in each."""
+    """Indices of the blocks that a tile meets along one axis, with the part of the tile in each."""
     for index in range(origin // side, -(-(origin + length) // side)):
         yield index, slice(max(index * side - origin, 0), min((index + 1) * side - origin, length))

@@ -1,4 +1,4 @@
-"""Intensity histogram of one image, from which all statistics of its values follow.
+"""Intensity histogram of an image, from which statistics of its grey levels are computed.
 
 Integer pixels of up to 16 bits are counted exactly; wider integers and floating point are rounded to bins.
 """
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 _MOST_BINS = 2**16
-# of larger numbers, floating point does not have every whole one
+# floating point does not represent every whole number above this
 MOST_WHOLE = 2.0**53
 
 
 @dataclass(frozen=True)
 class ValueBins:
-    """The grey levels that are counted."""
+    """Bins of a histogram: equally spaced grey levels."""
 
     number: int
     low: float = 0
-    step: float = 1  # from one to the next
-    # whether pixels are rounded to the nearest of them; False where every pixel has one of them exactly
+    step: float = 1  # from one grey level to the next
+    # whether pixels are rounded to the nearest grey level; False if each pixel has one of them exactly
     binned: bool = False
 
     @property
@@ -48,7 +48,7 @@ class ValueBins:
             index /= self.step
             index = np.rint(index, out=index)
         elif pixels.dtype == np.uint64:
-            # may not fit into a signed number; what is below the bins becomes very large
+            # these may not fit into a signed number; a pixel below the bins wraps around and lands beyond the last bin
             index = np.minimum(pixels - np.uint64(max(self.low, 0)), np.uint64(self.number)).astype(np.intp)
         else:
             index = pixels.astype(np.intp)
@@ -65,9 +65,9 @@ class ValueBins:
 
 @dataclass(frozen=True, eq=False)
 class ValueCounts:
-    """How many pixels have each grey level.
+    """Intensity histogram: the number of pixels of each grey level.
 
-    Two of the same bins are pooled with ``+``.
+    Two histograms with the same bins are pooled with ``+``.
 
     Attributes
     ----------
@@ -101,12 +101,12 @@ class ValueCounts:
 
     @property
     def bins(self) -> ValueBins:
-        """What was counted."""
+        """Bins of the histogram."""
         return ValueBins(len(self.counts), self.low, self.step, self.binned)
 
     @property
     def n(self) -> int:
-        """Pixels."""
+        """Number of pixels."""
         return int(self.counts.sum())
 
     @property
@@ -132,34 +132,34 @@ class ValueCounts:
 
     @property
     def total_squared(self) -> float:
-        """Sum of the squared grey levels; exact whole numbers for integers, of up to 10^13 pixels of 16 bits."""
+        """Sum of the squared grey levels; exact for up to 10^13 integer pixels of 16 bits."""
         index = np.arange(len(self.counts))
         squares = index * index
-        # in two halves of 16 bits, as the whole sum might not fit into 64
+        # summed in two halves of 16 bits, because the whole sum might not fit into 64 bits
         high, low = (int(self.counts @ half) for half in (squares >> 16, squares & 0xFFFF))
         cross = 2 * self.low * self.step * int(self.counts @ index)
         return self.n * self.low**2 + cross + self.step**2 * ((high << 16) + low)
 
     def percentile(self, q: ArrayLike, *, interpolated: bool = False) -> NDArray[np.float64]:
-        """Percentiles, as `numpy.percentile` has them of the same pixels.
+        """Percentiles, equal to those of `numpy.percentile` for the same pixels.
 
         Parameters
         ----------
         q : float or array_like
             0 to 100.
         interpolated : bool
-            Whether one between two pixels is interpolated (numpy's ``method="linear"``), or is the brighter one of
-            them (``method="inverted_cdf"``) and so always the value of a pixel.
+            Whether a percentile between two pixels is interpolated (numpy's ``method="linear"``). Otherwise it is the
+            brighter of the two (``method="inverted_cdf"``), so always the value of a pixel.
 
         Returns
         -------
         numpy.ndarray of float64
-            Of the shape of `q`; NaN without pixels.
+            Percentiles in the shape of `q`; NaN without pixels.
 
         Raises
         ------
         AgreementError
-            If one is not 0 to 100.
+            If a percentage is not 0 to 100.
         """
         share = np.asarray(q, np.float64) / 100
         if not np.all((share >= 0) & (share <= 1)):
@@ -172,31 +172,31 @@ class ValueCounts:
         rank = (self.n - 1) * share
         below, above = self._of_rank(np.floor(rank)), self._of_rank(np.ceil(rank))
         part = rank - np.floor(rank)
-        # from the nearer end, as numpy does, so that both agree to the last bit
+        # interpolated from the nearer end, as numpy does, so that both agree to the last bit
         return np.where(part < 0.5, below + (above - below) * part, above - (above - below) * (1 - part))
 
     def _of_rank(self, rank: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Grey level of the pixels of these ranks, the darkest being number 0."""
+        """Grey levels of the pixels of given ranks; the darkest pixel has rank 0."""
         return self.values[np.searchsorted(self.cumulative, rank, side="right")]
 
     def at_least(self, value: float) -> int:
-        """Pixels of a grey level or brighter.
+        """Number of pixels of a grey level or brighter.
 
         Parameters
         ----------
         value : float
-            Any.
+            The grey level; it need not be that of a bin.
 
         Returns
         -------
         int
-            Of the bins whose grey level is no less.
+            Pixels in the bins at or above it.
         """
         return int(self.counts[np.searchsorted(self.values, value) :].sum())
 
 
 def bins_of_types(*dtypes: np.dtype) -> ValueBins | None:
-    """Bins that hold every value of some types of pixel."""
+    """Bins for every value of integer pixel types of up to 16 bits; None for other types."""
     if any(dtype.kind not in "biu" or dtype.itemsize > 2 for dtype in dtypes):
         return None
     ends = [(0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max) for dtype in dtypes]
@@ -205,7 +205,7 @@ def bins_of_types(*dtypes: np.dtype) -> ValueBins | None:
 
 
 def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
-    """Bins for pixels of a range: at most 65,536, so that memory stays constant."""
+    """Bins between a smallest and a largest pixel: at most 65,536, so that memory stays constant."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         msg = f"the range of the pixels is {low} to {high}; expected two finite numbers, the smaller one first"
         raise AgreementError(msg)
@@ -214,8 +214,8 @@ def bins_between(low: float, high: float, *, whole: bool) -> ValueBins:
         return ValueBins(int(high - low) + 1, int(low), 1, binned=True)
     if low == high:
         return ValueBins(1, float(low), 1.0, binned=True)
-    # a power of two, and multiples of it: whole grey levels, such as thresholds, then fall on values of bins
-    # the smallest number that floating point has is 2^-1074
+    # the step is a power of two and bins are multiples of it, so that whole grey levels, such as thresholds, are bins;
+    # 2^-1074 is the smallest number that floating point represents
     step = 2.0 ** max(math.ceil(math.log2(float(high) - float(low)) - math.log2(_MOST_BINS - 2)), -1074)
     first = math.floor(low / step) * step
     return ValueBins(math.ceil((high - first) / step) + 1, first, step, binned=True)
@@ -231,15 +231,15 @@ def value_counts(
     pixels : numpy.ndarray
         Integer or floating point.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
     bins : ValueBins, optional
-        What to count, the same for all tiles of a slide. Where left out: every value of an integer type of up to
-        16 bits, and else 65,536 steps between the smallest and the largest pixel.
+        Bins, the same for all tiles of a slide. By default one for every value of an integer type of up to 16 bits,
+        and up to 65,536 between the smallest and the largest pixel for other types.
 
     Returns
     -------
     ValueCounts
-        The same for any way to cut an image into tiles.
+        Histogram; pooled over tiles it does not depend on how an image is cut.
 
     Raises
     ------
@@ -254,14 +254,14 @@ def value_counts(
     (4, 51.5, 3.0)
     """
     chosen = checked_image(np.asarray(pixels), mask)
-    bins = bins or bins_of_types(chosen.dtype) or _own_bins(chosen)
+    bins = bins or bins_of_types(chosen.dtype) or _bins_of_pixels(chosen)
     counts = np.zeros(bins.number, np.int64)
     for start in range(0, chosen.size, PIECE_PX):
         counts += np.bincount(bins.index(chosen[start : start + PIECE_PX]), minlength=bins.number)
     return ValueCounts(counts, bins.low, bins.step, bins.binned)
 
 
-def _own_bins(pixels: NDArray[Any]) -> ValueBins:
+def _bins_of_pixels(pixels: NDArray[Any]) -> ValueBins:
     if not pixels.size:
         return bins_between(0, 0, whole=True)
     return bins_between(pixels.min().item(), pixels.max().item(), whole=pixels.dtype.kind != "f")
@@ -274,9 +274,9 @@ def _furthest(pixels: NDArray[Any], low: float, high: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class SharedValues:
-    """How often each value occurs in each sample."""
+    """Number of times that each value occurs in each of several samples."""
 
-    values: NDArray[np.float64]  # Ascending; each occurs in one sample or more
+    values: NDArray[np.float64]  # ascending; each occurs in one sample or more
     counts: NDArray[np.int64]
 
     @property
@@ -286,25 +286,25 @@ class SharedValues:
 
     @property
     def cumulative_shares(self) -> NDArray[np.float64]:
-        """Empirical distribution functions at the values, shape (samples, values); none of a sample may be empty."""
+        """Empirical distribution functions at the values, shape (samples, values); no sample may be empty."""
         return np.cumsum(self.counts, axis=1) / self.n[:, None]
 
 
 def shared_values(samples: Sequence[ValueCounts | ArrayLike]) -> SharedValues:
-    """Count samples over the values of all."""
-    each = [distinct(sample) for sample in samples]
-    values = np.unique(np.concatenate([own for own, _ in each]))
-    counts = np.zeros((len(each), len(values)), np.int64)
-    for row, (own, times) in zip(counts, each, strict=True):
-        row[np.searchsorted(values, own)] = times
+    """Count several samples over all values that occur in any of them."""
+    counted = [distinct(sample) for sample in samples]
+    values = np.unique(np.concatenate([distinct_values for distinct_values, _ in counted]))
+    counts = np.zeros((len(counted), len(values)), np.int64)
+    for row, (distinct_values, times) in zip(counts, counted, strict=True):
+        row[np.searchsorted(values, distinct_values)] = times
     return SharedValues(values, counts)
 
 
 def distinct(sample: ValueCounts | ArrayLike) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Values that occur in a sample, and how often."""
+    """Values that occur in a sample, and their numbers."""
     if isinstance(sample, ValueCounts):
-        there = np.flatnonzero(sample.counts)
-        return sample.values[there], sample.counts[there]
+        occupied = np.flatnonzero(sample.counts)
+        return sample.values[occupied], sample.counts[occupied]
     numbers = np.asarray(sample, np.float64)
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
         msg = f"a sample has the shape {numbers.shape} or is not finite throughout; expected finite numbers in a row"

@@ -1,6 +1,6 @@
-"""Joint histogram of a real and a predicted image, from which all statistics of pixel pairs follow.
+"""Joint histogram of a real and a predicted image, from which statistics of pixel pairs are computed.
 
-One look at each pixel; the same record to the last bit for integer pixels, however an image is cut into tiles.
+Each pixel is counted once. For integer pixels the record does not depend on how an image is cut into tiles.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ DENSITY_CELLS = 256
 
 @dataclass(frozen=True)
 class PairBins:
-    """What is counted of pairs, the same for all tiles of a slide.
+    """Bins for pixel pairs, the same for all tiles of a slide.
 
     Attributes
     ----------
     values : ValueBins
-        Grey levels of the real, the predicted and the smaller of both.
+        Bins for the real pixel, the predicted pixel and the smaller of both.
     density_range : tuple of float or None
-        Grey levels from the lower edge of the first to the upper edge of the last of the 256 cells along either
-        side of the density; None for no density.
+        Grey levels at the lower edge of the first and the upper edge of the last of the 256 cells along each axis of
+        the density; None for no density.
     """
 
     values: ValueBins
@@ -56,7 +56,7 @@ class PairBins:
             raise AgreementError(msg)
 
     def cells(self) -> NDArray[np.uint16]:
-        """Row or column of the density for each grey level; what lies beyond its range is in its outermost cells."""
+        """Row or column of the density for each grey level; levels beyond its range get the outermost cells."""
         assert self.density_range is not None
         low, high = self.density_range
         cells = np.floor((self.values.levels - low) / (high - low) * DENSITY_CELLS)
@@ -65,30 +65,30 @@ class PairBins:
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
-    """Record of pixel pairs; two of the same bins are pooled with ``+``.
+    """Counts and sums of pixel pairs; two records with the same bins are pooled with ``+``.
 
     Attributes
     ----------
     real, predicted : ValueCounts
         Pixels of each grey level.
     smaller : ValueCounts
-        Pixels by the smaller of their two grey levels: those at a threshold or above are so in both images.
+        Pixels by the smaller of their two grey levels: a pixel at a threshold or above is so in both images.
     sums : AgreementSums
-        Exact for integers of any width and, other than the counts, not binned for floating point.
+        Sums over the pixels: exact for integers of any width and, unlike the counts, not binned for floating point.
     both_zero : int
         Pixels that are zero in both.
     real_where_predicted, predicted_where_real : int or Fraction
-        Sum of the one image, as in `signal`, where the other is above zero.
+        Sum of one image, as in `signal`, over the pixels where the other is above zero.
     density : numpy.ndarray of int64, shape (256, 256), or None
         Pixels by real (row) and predicted (column) grey level, for a plot.
     density_range : tuple of float or None
-        Grey levels that the density spans; pixels beyond are in its outermost rows and columns.
+        Grey levels that the density spans; pixels beyond are counted in its outermost rows and columns.
     signal : AgreementSums
-        As `sums`, with grey levels below zero counted as zero: there is no negative signal.
+        As `sums`, with grey levels below zero counted as zero, because a signal cannot be negative.
     negative : int
-        Grey levels below zero, of both images together.
+        Number of grey levels below zero, in both images together.
     windows : mapping of str to WindowSums
-        Of values that need the neighbours of a pixel, by the name of their window.
+        Sums of values that need the neighbours of a pixel, by the name of their window.
     """
 
     real: ValueCounts
@@ -106,12 +106,12 @@ class PairCounts:
 
     @property
     def n(self) -> int:
-        """Pixels."""
+        """Number of pixels."""
         return self.sums.n
 
     @property
     def bins(self) -> PairBins:
-        """What was counted."""
+        """Bins of the record."""
         return PairBins(self.real.bins, self.density_range)
 
     def __add__(self, other: PairCounts) -> PairCounts:
@@ -162,15 +162,15 @@ def pair_counts(
     real, predicted : numpy.ndarray
         Pixels of one shape, integer or floating point.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
     bins : PairBins, optional
-        The same for all tiles of a slide. Where left out: every value of integers of up to 16 bits, and else 65,536
-        steps between the smallest and the largest pixel of both; no density.
+        Bins, the same for all tiles of a slide. By default one for every value of integers of up to 16 bits, up to
+        65,536 between the smallest and the largest pixel for other types, and no density.
 
     Returns
     -------
     PairCounts
-        Tiles are pooled with ``+``.
+        Record of this tile; those of several tiles are pooled with ``+``.
 
     Raises
     ------
@@ -203,14 +203,14 @@ def _common_bins(y: Pixels, p: Pixels) -> ValueBins:
 
 
 def _by_joint_counts(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
-    """Of 8-bit pixels: one count of all 65,536 pairs."""
+    """Count 8-bit pixels: one histogram of all 65,536 possible pairs holds all other counts."""
     found = np.zeros(DENSITY_CELLS * DENSITY_CELLS, np.int64)
     for a, b in pieces:
         pair = a.astype(np.uint16)
         pair <<= 8
         pair |= b
         found += np.bincount(pair, minlength=found.size)
-    # a pair of booleans has the values 0 and 1 alone
+    # booleans have only the values 0 and 1
     number = bins.values.number
     joint = found.reshape(DENSITY_CELLS, DENSITY_CELLS)[:number, :number]
     level = np.arange(number)
@@ -237,7 +237,7 @@ def _folded(joint: NDArray[np.int64], bins: PairBins) -> NDArray[np.int64] | Non
 
 
 def _by_three_counts(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
-    """Of 16-bit pixels: their 4 billion pairs are too many to be counted, but three counts and a product will do."""
+    """Count 16-bit pixels: 4 billion possible pairs do not fit into memory, so three histograms and sums are kept."""
     counts = np.zeros((3, bins.values.number), np.int64)
     product = both_zero = real_alone = predicted_alone = 0
     density = _Density(bins)
@@ -246,7 +246,7 @@ def _by_three_counts(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
         for row, values in zip(counts, (index_a, index_b, np.minimum(index_a, index_b)), strict=True):
             found = np.bincount(values)
             row[: found.size] += found
-        # a piece is small enough for its sums to be exact in float64
+        # a piece is small enough that float64 sums are exact
         wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
         product += int(wide_a @ wide_b)
         no_a, no_b = a == 0, b == 0
@@ -268,7 +268,7 @@ def _by_three_counts(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
 
 
 class _Density:
-    """Pixels by both grey levels, on the coarse cells of a plot."""
+    """Pixels by both grey levels, in the coarse cells of a plot."""
 
     def __init__(self, bins: PairBins) -> None:
         if bins.density_range is None:
@@ -295,7 +295,7 @@ def _record(
     predicted_alone: int,
     density: NDArray[np.int64] | None,
 ) -> PairCounts:
-    real, predicted, smaller = (ValueCounts(each, bins.values.low, bins.values.step) for each in counts)
+    real, predicted, smaller = (ValueCounts(row, bins.values.low, bins.values.step) for row in counts)
     real_squared, predicted_squared = int(real.total_squared), int(predicted.total_squared)
     sums = AgreementSums(
         n=real.n,
@@ -311,7 +311,7 @@ def _record(
 
 
 def _by_index(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
-    """Of all other pixels, by the bins that they are in; the sums are those of the pixels themselves."""
+    """Count pixels of all other types by bins; sums are taken of the pixels themselves, which bins would round."""
     values = bins.values
     counts = np.zeros((3, values.number), np.int64)
     sums, signal, negative, both_zero = AgreementSums(), AgreementSums(), 0, 0
@@ -321,11 +321,11 @@ def _by_index(pieces: Iterator[Pair], bins: PairBins) -> PairCounts:
         index_a, index_b = values.index(a), values.index(b)
         for row, index in zip(counts, (index_a, index_b, np.minimum(index_a, index_b)), strict=True):
             row += np.bincount(index, minlength=values.number)
-        own = update(AgreementSums(), a, b)
-        below = sum(int(np.count_nonzero(each < 0)) for each in (a, b))
-        y, p = (np.maximum(each, 0) if below else each for each in (a, b))
-        sums, negative = sums + own, negative + below
-        signal += update(AgreementSums(), y, p) if below else own
+        piece_sums = update(AgreementSums(), a, b)
+        below = sum(int(np.count_nonzero(pixels < 0)) for pixels in (a, b))
+        y, p = (np.maximum(pixels, 0) if below else pixels for pixels in (a, b))
+        sums, negative = sums + piece_sums, negative + below
+        signal += update(AgreementSums(), y, p) if below else piece_sums
         real_alone += _sum_where(y, b <= 0)
         predicted_alone += _sum_where(p, a <= 0)
         both_zero += int(np.count_nonzero((a == 0) & (b == 0)))

@@ -1,4 +1,4 @@
-"""Moments of pixel pairs: sums that are pooled over tiles in any order, exact also for very large and small numbers."""
+"""Moments of pixel pairs: exact sums that are pooled over tiles in any order, for numbers of any size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def exact_root(square: Exact) -> float:
 
 
 def as_float(number: Exact) -> float:
-    """Floating point of an exact number."""
+    """An exact number as floating point; infinite where it is too large."""
     try:
         return float(number)
     except OverflowError:
@@ -37,46 +37,46 @@ def as_float(number: Exact) -> float:
 
 
 def _whole_numbers(*numbers: tuple[float, int]) -> tuple[list[int], int]:
-    """Numbers, each times a power of two, as multiples of one power of two, and its exponent.
+    """Numbers, each times a power of two, as whole multiples of one common power of two, and its exponent.
 
-    Sums of these are exact like those of fractions, which look for common divisors each time and so take longer than
-    the pixels of a small block.
+    Their sums are as exact as those of fractions. Fractions search for common divisors at each step, which takes
+    longer than counting the pixels of a small block.
     """
     ratios = [(number.as_integer_ratio(), exponent) for number, exponent in numbers]
-    exponents = [exponent + 1 - below.bit_length() for (_, below), exponent in ratios]
-    least = min(exponents)
-    return [above << (own - least) for ((above, _), _), own in zip(ratios, exponents, strict=True)], least
+    exponents = [exponent + 1 - denominator.bit_length() for (_, denominator), exponent in ratios]
+    smallest = min(exponents)
+    return [whole << (power - smallest) for ((whole, _), _), power in zip(ratios, exponents, strict=True)], smallest
 
 
 def _exact_sum(*terms: tuple[int, int]) -> Fraction:
-    """Sum of whole numbers, each times two to the power of another."""
-    least = min(0, *(exponent for _, exponent in terms))
-    return Fraction(sum(number << (exponent - least) for number, exponent in terms), 1 << -least)
+    """Sum of whole numbers, each times a power of two."""
+    smallest = min(0, *(exponent for _, exponent in terms))
+    return Fraction(sum(number << (exponent - smallest) for number, exponent in terms), 1 << -smallest)
 
 
-# a product of two 16-bit numbers summed 2^18 times stays below 2^53, so float64 adds it up without rounding; and
-# what is made of a piece stays in the processor's cache
+# a sum of 2^18 products of two 16-bit numbers stays below 2^53, so float64 adds them up without rounding; besides,
+# the arrays of a piece fit into the processor's cache
 PIECE_PX = 2**18
 _TILE_EDGE = 2**9
 _LIMB_BITS = 16
-# squares of larger or smaller numbers might not fit into floating point
+# squares of numbers beyond 2^±400 might overflow or underflow
 _LARGEST_EXPONENT = 400
-# so that the sums of the squares of any number of pixels can be told as floating point
+# the sum of the squares of any number of smaller pixels fits into floating point
 _LARGEST = 1e150
 _REAL, _PREDICTED = "real image", "predicted image"
 
 
 @dataclass(frozen=True)
 class AgreementSums:
-    """Sums over pixels from which every number of `Agreement` follows.
+    """Sums over pixel pairs from which every number of `Agreement` is computed.
 
-    Two of them are pooled with ``+``. They are exact numbers of any size: 10^10 pixels of 16 bits do not
+    Two records are pooled with ``+``. Their numbers are exact and of any size: 10^10 pixels of 16 bits do not
     overflow.
 
     Attributes
     ----------
     n : int
-        Pixels.
+        Number of pixels.
     real, predicted : int or Fraction
         Sums of the values.
     real_squared, predicted_squared, product : int or Fraction
@@ -120,7 +120,7 @@ def update(
 def checked_pieces(
     real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
 ) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Pixels of two images that can be compared, some at a time."""
+    """Pixels of two images inside a mask, piece by piece, after checks that they can be compared."""
     _check_pair(real, predicted, mask)
     if real.ndim != 2:
         real, predicted = real.reshape(1, -1), predicted.reshape(1, -1)
@@ -132,7 +132,7 @@ def checked_pieces(
 
 
 def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
-    """Pieces as square as can be: a mask of large areas then has all or nothing of most of them."""
+    """Pieces as square as possible: most are then entirely inside or outside of a mask with large areas."""
     columns = max(_TILE_EDGE, PIECE_PX // max(height, 1))
     rows = PIECE_PX // min(columns, max(width, 1))
     for y in range(0, height, rows):
@@ -143,13 +143,13 @@ def _tiles(height: int, width: int) -> Iterator[tuple[slice, slice]]:
 def checked_pair(
     real: NDArray[Any], predicted: NDArray[Any], mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pixels of two images that can be compared."""
+    """Pixels of two images inside a mask, after checks that they can be compared."""
     _check_pair(real, predicted, mask)
     return _chosen(real, mask, _REAL), _chosen(predicted, mask, _PREDICTED)
 
 
 def checked_image(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str = "image") -> NDArray[Any]:
-    """Pixels of an image that can be counted and summed."""
+    """Pixels of an image inside a mask, after checks that they can be counted and summed."""
     _check_type(pixels, mask, name)
     return _chosen(pixels, mask, name)
 
@@ -178,7 +178,7 @@ def _chosen(pixels: NDArray[Any], mask: NDArray[np.bool_] | None, name: str) -> 
         if missing:
             msg = (
                 f"the {name} has pixels that are not finite (NaN or infinite), {missing:,} of the {chosen.size:,} that "
-                "were looked at; mask them out"
+                "are counted here; leave them out by a mask"
             )
             raise AgreementError(msg)
     return chosen
@@ -189,7 +189,7 @@ def _size(pixels: NDArray[Any]) -> str:
 
 
 def _as_signed(values: NDArray[Any]) -> NDArray[Any]:
-    """Integers that fit into 64 bits with a sign; of larger ones, float64 keeps 53 bits."""
+    """Pixels as signed integers; as float64 with 53 bits if some do not fit into 63 bits."""
     if values.dtype.kind == "f":
         return values.astype(np.float64, copy=False)
     if values.dtype == np.uint64 and values.size and int(values.max()) > np.iinfo(np.int64).max:
@@ -213,7 +213,7 @@ def _integer_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
 
 
 def _limbs(values: NDArray[Any]) -> list[NDArray[np.float64]]:
-    """Digits of base 2^16, lowest first, the highest with the sign: their products are exact in float64."""
+    """Digits of base 2^16, lowest first; the highest one has the sign. Sums of their products are exact in float64."""
     digits = [values]
     while digits[-1].size and max(int(digits[-1].max()), -int(digits[-1].min())) >= 1 << _LIMB_BITS:
         rest = digits.pop()
@@ -230,9 +230,11 @@ def _dot(first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]) ->
 
 
 def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
-    """Sums about the means of the piece, where little cancels, moved to zero in exact arithmetic.
+    """Sums of a piece of floating-point pixels, as accurate as if they were added up exactly.
 
-    The prediction is summed as its line over the real pixels and what is left: nothing cancels in the scatter then.
+    Sums are taken about the means of the piece, where rounding errors are small, and then moved to zero in exact
+    arithmetic. The prediction is split into its regression line over the real pixels and the residuals, because
+    the scatter would otherwise be a small difference of large sums.
     """
     n, y, p = y.size, y.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
     for values in (y, p):
@@ -260,17 +262,17 @@ def _float_sums(y: NDArray[Any], p: NDArray[Any]) -> AgreementSums:
 
 
 def _inner(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    # as first @ second, but for the last bits: those of BLAS differ with the number of threads it may use
+    # einsum and not @: the last bits of a BLAS product depend on the number of threads
     return float(np.einsum("i,i->", first, second))
 
 
 def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, int]:
-    """Deviations from about the mean, the mean, and the power of two that they are in.
+    """Deviations from the rounded mean, that mean, and the exponent of the power of two by which they were divided.
 
-    The power is 0 unless squares would be lost or overflow.
+    The exponent is 0 unless squares would underflow or overflow.
     """
     low, high = float(values.min()), float(values.max())
-    # of a constant image its value to the last bit, so that its deviations are zero
+    # limited to the range of the pixels, so that the deviations of a constant image are exactly zero
     mean = min(max(float(values.mean()), low), high)
     deviations, exponent = values - mean, math.frexp(max(high - mean, mean - low))[1]
     if abs(exponent) <= _LARGEST_EXPONENT:
@@ -279,7 +281,7 @@ def _deviations(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float
 
 
 def check_not_too_large(low: float, high: float) -> None:
-    """Refuse pixels whose squares floating point cannot hold."""
+    """Refuse pixels whose squares would overflow."""
     if not max(high, -low) < _LARGEST:
         msg = f"there are pixels of {low:g} to {high:g}, too large for their squares to be summed; expected grey levels"
         raise AgreementError(f"{msg} below {_LARGEST:g}")

@@ -1,4 +1,4 @@
-"""Sums over the patches of a grid that can be pooled over tiles of any size and order; exact for integer pixels."""
+"""Sums over the patches of a grid, pooled over tiles of any size and order; exact for integer pixels."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class PatchSums:
-    """What the pixels of each patch of a grid add up to.
+    """Number of pixels, sum of grey levels and positive pixels of each patch of a grid.
 
-    Two of the same grid are pooled with ``+``.
+    Two records with the same grid are pooled with ``+``.
     """
 
     shape: tuple[int, int]  # height and width of the slide in pixels
-    patch_px: int  # edge of a patch; those at the low and right edge of the slide may be smaller
-    # grey level per channel from which a pixel is positive; None where that is not counted
+    patch_px: int  # side of a patch; patches at the lower and right border of the slide may be smaller
+    # per channel the grey level from which a pixel is positive; None if positive pixels are not counted
     thresholds: tuple[float, ...] | None
     pixels: NDArray[np.int64]  # measured pixels of each patch
     totals: NDArray[Any]  # sum of their grey levels; int64 for integer pixels, float64 for floating point
@@ -52,7 +52,7 @@ def no_patch_sums(
     patch_px: int = PATCH_PX,
     thresholds: Sequence[float] | None = None,
 ) -> PatchSums:
-    """Sums of a slide of which no tile was seen yet."""
+    """Empty sums, to which those of tiles are added."""
     if patch_px < 1:
         msg = f"a patch of {patch_px} px has no pixel; expected 1 px or more, such as {PATCH_PX}"
         raise AnalysisError(msg)
@@ -76,33 +76,33 @@ def update_patches(
     kept = np.ones(tile[0].shape, bool) if mask is None else mask
     first = tuple(start // sums.patch_px for start in origin)
     edges = [_edges(start, size, sums.patch_px) for start, size in zip(origin, kept.shape, strict=True)]
-    place = tuple(slice(low, low + len(own) - 1) for low, own in zip(first, edges, strict=True))
+    area = tuple(slice(low, low + len(edge) - 1) for low, edge in zip(first, edges, strict=True))
     pixels, totals, positive = sums.pixels.copy(), sums.totals.copy(), sums.positive.copy()
-    pixels[place] += sums_between(kept, *edges)
+    pixels[area] += sums_between(kept, *edges)
     for index, channel in enumerate(tile):
         values = channel if mask is None else _masked(channel, mask)
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             msg = "the slide has pixels that are not finite (NaN or infinite); mask them out"
             raise AnalysisError(msg)
-        totals[index][place] += sums_between(values, *edges)
+        totals[index][area] += sums_between(values, *edges)
         if sums.thresholds is not None:
             bright = _at_least(channel, sums.thresholds[index])
-            positive[index][place] += sums_between(bright if mask is None else bright & mask, *edges)
+            positive[index][area] += sums_between(bright if mask is None else bright & mask, *edges)
     return replace(sums, pixels=pixels, totals=totals, positive=positive)
 
 
 def _edges(origin: int, size: int, patch_px: int) -> NDArray[np.int64]:
-    """Where patches begin within a tile along one axis, the one it begins in included, and the end of the tile."""
-    begins = np.arange(origin // patch_px * patch_px, origin + size, patch_px)
-    return np.append(np.maximum(begins, origin), origin + size)
+    """Pixels along one axis at which the patches in a tile begin, and the end of the tile."""
+    starts = np.arange(origin // patch_px * patch_px, origin + size, patch_px)
+    return np.append(np.maximum(starts, origin), origin + size)
 
 
 def _at_least(values: NDArray[Any], threshold: float) -> NDArray[np.bool_]:
-    # integers need not become floating point to be compared
+    # integers are compared as integers, which saves a copy as floating point
     whole = values.dtype.kind in "iu" and math.isfinite(threshold)
     return np.asarray(values >= (math.ceil(threshold) if whole else threshold))
 
 
 def _masked(tile: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
-    # NaN times False is NaN
+    # floating point is not multiplied, because NaN times False is NaN
     return np.where(mask, tile, tile.dtype.type(0)) if tile.dtype.kind == "f" else tile * mask

@@ -1,4 +1,4 @@
-"""Patch statistics of an evaluation: violins, heterogeneity, and agreement with the patch as the unit."""
+"""Patch statistics of an evaluation: distributions over patches, heterogeneity, and agreement patch by patch."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ _PIXEL_UM, _SMOOTHING_UM = 1.1, 0.7
 
 @dataclass(frozen=True, eq=False)
 class PatchAgreement:
-    """A prediction against the real channel with the patch as the unit.
+    """Agreement of a prediction with the real channel, with the patch as the unit.
 
     Attributes
     ----------
     name : str
-        Of the prediction.
+        Name of the prediction.
     heterogeneity : Heterogeneity
-        Of its one channel, on the same patches and from the same grey level as the real one.
+        Heterogeneity of the predicted channel, on the same patches and with the same threshold as the real one.
     icc : IntraclassCorrelation
-        Over the mean grey levels of patches with enough tissue; of patches that depend on each other with intervals
-        from blocks of them, or without.
+        ICC over the mean grey levels of patches with enough tissue. If patches are correlated, its intervals come
+        from blocks of patches, or are missing if blocks are too few.
     test : AndersonDarling or None
-        Of the same means, with a p-value from exchanging patches, or blocks of them where they depend on each other;
-        None for too few.
+        Test of the same means; its p-value comes from exchanging patches, or blocks of correlated patches. None for
+        too few patches.
     """
 
     name: str
@@ -54,22 +54,22 @@ class PatchAgreement:
 
 @dataclass(frozen=True, eq=False)
 class PatchFindings:
-    """A slide and its predictions patch by patch.
+    """Patch statistics of a slide and its predictions.
 
     Attributes
     ----------
     channels : tuple of str
         Names of the channels of the real slide that were measured.
     roles : tuple of str
-        What each of them shows: "nuclei", "vessels" or "probe".
+        Role of each of them: "nuclei", "vessels" or "probe".
     thresholds : tuple of float or None
-        Grey level from which a pixel of each is covered; None where pixels have no size in µm.
+        Grey level of each from which a pixel counts as covered; None if the slide has no pixel size.
     heterogeneity : Heterogeneity
-        Of these channels.
+        Heterogeneity of these channels.
     predictions : tuple of PatchAgreement
-        Of each prediction.
+        Agreement of each prediction.
     minimum_tissue : float
-        Share of a patch that had to be tissue for it to count.
+        Smallest share of tissue with which a patch counts.
     """
 
     channels: tuple[str, ...]
@@ -81,7 +81,7 @@ class PatchFindings:
 
 
 class PatchesPart:
-    """A slide and its predictions patch by patch."""
+    """Part of an evaluation that measures patches."""
 
     name = _PATCHES
 
@@ -98,31 +98,31 @@ class PatchesPart:
 
     @property
     def channels(self) -> list[da.Array]:
-        """Nuclei, vessels and probe, and the predictions."""
+        """Channels of nuclei, vessels and probe, and of the predictions."""
         return [channel for image in self._images for channel in image]
 
     def begin(self) -> Generator[float, None, None]:
-        """Find the grey level from which a pixel of each channel is covered."""
-        slide, found = self._comparison.real.slide, []
+        """Find the grey level of each channel from which a pixel counts as covered."""
+        slide, thresholds = self._comparison.real.slide, []
         if slide.pixel_size_um is None:
             return
         number = len(self._roles)
         for index, channel in enumerate(self._roles.values()):
             image = LevelChannel(slide, channel, slide.level_for(_PIXEL_UM), _SMOOTHING_UM)
             steps = grey_threshold(image, self._comparison.tissue, None)
-            found.append((yield from shares(steps, index / number, (index + 1) / number)))
-        self._thresholds = tuple(found)
+            thresholds.append((yield from shares(steps, index / number, (index + 1) / number)))
+        self._thresholds = tuple(thresholds)
 
     def ranges(self) -> Sequence[PatchCounter]:
-        """None is needed."""
+        """Return no counters: sums over patches need no range of grey levels."""
         return []
 
     def counters(self) -> Sequence[PatchCounter]:
-        """One for the slide and one for each prediction."""
+        """Return a counter for the slide and one for each prediction."""
         patch_px = self._settings.patch_of(self._comparison.real.slide.shape)
-        # the same grey level for a prediction as for the real channel, which is the last one
-        own = None if self._thresholds is None else self._thresholds[-1:]
-        levels = [self._thresholds, *([own] * len(self._comparison.predictions))]
+        # a prediction has the threshold of the real probe channel, which is the last one
+        probe_threshold = None if self._thresholds is None else self._thresholds[-1:]
+        levels = [self._thresholds, *([probe_threshold] * len(self._comparison.predictions))]
         self._counters = [
             PatchCounter(image, self._comparison.tissue, patch_px, thresholds, self._comparison.finished)
             for image, thresholds in zip(self._images, levels, strict=True)
@@ -130,15 +130,15 @@ class PatchesPart:
         return self._counters
 
     def finish(self) -> Generator[float, None, PatchFindings]:
-        """Spread over the patches, and agreement of each prediction."""
+        """Compute heterogeneity over the patches, and the agreement of each prediction."""
         slide, predictions = self._comparison.real.slide, self._comparison.predictions
         names = tuple(slide.channel_names[channel] for channel in self._roles.values())
         real = self._heterogeneity(self._counters[0], names)
         agreements: list[PatchAgreement] = []
         for counter, prediction in zip(self._counters[1:], predictions, strict=True):
             yield (1 + len(agreements)) / len(self._counters)
-            own = self._heterogeneity(counter, [prediction.slide.channel_names[prediction.channel]])
-            agreements.append(_agreement(prediction.name, real, own, self._settings))
+            predicted = self._heterogeneity(counter, [prediction.slide.channel_names[prediction.channel]])
+            agreements.append(_agreement(prediction.name, real, predicted, self._settings))
         return PatchFindings(
             names, tuple(self._roles), self._thresholds, real, tuple(agreements), self._settings.minimum_tissue
         )
@@ -158,21 +158,21 @@ def _agreement(
     name: str, real: Heterogeneity, predicted: Heterogeneity, settings: EvaluationSettings
 ) -> PatchAgreement:
     maps = [found.means[-1] for found in (real, predicted)]
-    means = np.stack([own[real.enough] for own in maps], axis=1)
-    apart = maps[0] - maps[1]
+    means = np.stack([patch_means[real.enough] for patch_means in maps], axis=1)
+    difference = maps[0] - maps[1]
     test = None
     if len(means) >= _LEAST_PATCHES:
-        # exchanged are real and predicted: the dependence of their differences matters
+        # the test exchanges real and predicted patches, so the correlation of their differences decides the blocks
         test = anderson_darling_permutation(
             [[[mean] for mean in column] for column in means.T],
             paired=True,
             permutations=settings.permutations,
             seed=settings.seed,
-            blocks=patch_blocks([apart], real.enough),
+            blocks=patch_blocks([difference], real.enough),
         )
     agreement = icc_over_blocks(
         means,
-        patch_blocks([maps[0] + maps[1], apart], real.enough),
+        patch_blocks([maps[0] + maps[1], difference], real.enough),
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=settings.seed,
@@ -181,10 +181,10 @@ def _agreement(
 
 
 def _channels(comparison: SlideComparison) -> dict[str, int]:
-    """Channels by what they show, the probe last."""
+    """Channels by their role, the probe last."""
     roles = {"nuclei": comparison.roles.nuclei, "vessels": comparison.roles.vessels}
-    found = {role: channel for role, channel in roles.items() if channel not in (None, comparison.real.channel)}
+    others = {role: channel for role, channel in roles.items() if channel not in (None, comparison.real.channel)}
     return {
-        **{role: channel for role, channel in found.items() if channel is not None},
+        **{role: channel for role, channel in others.items() if channel is not None},
         "probe": comparison.real.channel,
     }

@@ -1,4 +1,4 @@
-"""Pixel statistics of an evaluation: a prediction against the real channel in tissue, frame and each region."""
+"""Pixel statistics of an evaluation: agreement of a prediction in tissue, frame and each region of interest."""
 
 from __future__ import annotations
 
@@ -52,35 +52,35 @@ if TYPE_CHECKING:
     from napari_hrpn.settings import EvaluationSettings
     from napari_hrpn.slides import Annotation
 
-# half a megabyte each, and far more than a figure shows
+# a density takes half a megabyte, and no figure shows more than a few
 MOST_DENSITIES = 100
 _CACHE_BYTES = 2**26
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedPixels:
-    """A prediction against the real channel, pixel by pixel.
+    """Agreement of a prediction with the real channel, pixel by pixel.
 
     Attributes
     ----------
     name : str
-        Of the prediction.
+        Name of the prediction.
     tissue : RegionNumbers or None
-        None where no tissue is known.
+        Metrics in the tissue; None if no tissue is known.
     frame : RegionNumbers
-        Of all pixels.
+        Metrics over all pixels.
     rois : tuple of RegionNumbers
-        Of the regions of interest, in their order.
+        Metrics of the regions of interest, in their order.
     region : str
-        "tissue", or "frame" where there is none: where all that follows was taken.
+        Region of all that follows: "tissue", or "frame" if no tissue is known.
     iou : tuple of IouPoint
-        At percentiles 0 to 100 of the real channel.
+        Overlap at percentiles 0 to 100 of the real channel.
     quantiles : QuantilePairs
         Q-Q points and line.
     distributions : DistributionComparison
-        How far the distributions are apart.
+        Distances between the distributions of grey levels.
     histogram : SharedHistogram
-        Of the real and the predicted channel, on the same bins.
+        Histograms of the real and the predicted channel, on the same bins.
     """
 
     name: str
@@ -95,7 +95,7 @@ class ComparedPixels:
 
 
 class PixelsPart:
-    """A prediction against the real channel, pixel by pixel."""
+    """Part of an evaluation that compares one prediction with the real channel, pixel by pixel."""
 
     def __init__(self, comparison: SlideComparison, prediction: ProbeImage, settings: EvaluationSettings) -> None:
         self.name = _pixels_part(prediction.name)
@@ -114,7 +114,7 @@ class PixelsPart:
         self._counter: PairCounter | None = None
 
     def begin(self) -> Generator[float, None, None]:
-        """Choose the range of the densities and the sides of the blocks."""
+        """Choose the grey levels of the densities and the sides of the blocks."""
         images = self._comparison.real, self._prediction
         rois, everywhere, finished = self._comparison.rois, self._comparison.everywhere, self._comparison.finished
         self._density_range = density_range(*images, everywhere)
@@ -126,15 +126,15 @@ class PixelsPart:
             yield done / len(rois)
 
     def ranges(self) -> Sequence[PairRange]:
-        """None for integers of up to 16 bits."""
+        """Return a counter of the range of grey levels; integers of up to 16 bits need none."""
         return [] if self._range.is_known else [self._range]
 
     def counters(self) -> Sequence[PairCounter]:
-        """Pairs in the tissue, the frame and each region."""
+        """Return the counter of pixel pairs in the tissue, the frame and each region."""
         bins = PairBins(self._range.bins, self._density_range)
         tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
         dtype = self._comparison.real.slide.dtype
-        settle = _Settle(self._settings, dtype, self._comparison.region_names)
+        settle = _RegionMetrics(self._settings, dtype, self._comparison.region_names)
         windows = windows_of(grey_level_range(self._settings, dtype))
         self._counter = PairCounter(
             self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES, windows
@@ -142,32 +142,32 @@ class PixelsPart:
         return [self._counter]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:
-        """Bootstrap, regions, curve and distributions."""
+        """Compute metrics, intervals, IoU curve and distributions from the counts."""
         assert self._counter is not None
         pairs = self._counter.pairs
         rois: dict[int, RegionNumbers] = {}
         cache = ChunkCache(_CACHE_BYTES)
         numbers = _Numbers(self._comparison, self._prediction, self._settings, self.channels, cache)
         for index in self._order:
-            rois[index] = numbers.placed(self._comparison.rois[index], self._counter.settled(index, cache))
+            rois[index] = numbers.completed(self._comparison.rois[index], self._counter.settled(index, cache))
             yield 0.9 * len(rois) / len(self._comparison.rois)
         return numbers.of(pairs, tuple(rois[index] for index in range(len(rois))))
 
     def _reading_order(self) -> list[int]:
-        """Numbers of the regions, those of one chunk in a row, so that it is decoded once for all of them."""
+        """Indices of the regions, those in the same chunk together, so that the chunk is decoded once for all."""
         shape, (height, width) = self._comparison.real.slide.shape, self.channels[0].chunksize
         boxes = [roi.bounds(shape) for roi in self._comparison.rois]
         return sorted(range(len(boxes)), key=lambda index: (boxes[index].y0 // height, boxes[index].x0 // width))
 
 
 def _pixels_part(prediction: str) -> str:
-    """Name of the part that compares a prediction pixel by pixel."""
+    """Name of the part of an evaluation that compares a prediction pixel by pixel."""
     return f"pixels {prediction}"
 
 
 @dataclass(frozen=True)
-class _Settle:
-    """Makes the numbers of a region of interest; they are small, and fit to be sent to another process."""
+class _RegionMetrics:
+    """Function that computes the metrics of a region from its counts: a worker sends metrics, which are smaller."""
 
     settings: EvaluationSettings
     dtype: np.dtype
@@ -179,7 +179,7 @@ class _Settle:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Turns counts of a prediction into numbers."""
+    """Metrics of a prediction, computed from its counts."""
 
     comparison: SlideComparison
     prediction: ProbeImage
@@ -189,12 +189,12 @@ class _Numbers:
 
     def of(self, pairs: SlidePairs, rois: tuple[RegionNumbers, ...]) -> ComparedPixels:
         main = pairs.frame if pairs.tissue is None else pairs.tissue
-        how, (blocks, *_) = (self.settings, self.comparison.real.slide.dtype), pairs.blocks
-        tissue = None if pairs.tissue is None else region_numbers("tissue", pairs.tissue, *how, blocks)
+        settings_and_dtype, (blocks, *_) = (self.settings, self.comparison.real.slide.dtype), pairs.blocks
+        tissue = None if pairs.tissue is None else region_numbers("tissue", pairs.tissue, *settings_and_dtype, blocks)
         return ComparedPixels(
             name=self.prediction.name,
             tissue=tissue,
-            frame=region_numbers("frame", pairs.frame, *how, blocks if tissue is None else None),
+            frame=region_numbers("frame", pairs.frame, *settings_and_dtype, blocks if tissue is None else None),
             rois=rois,
             region="frame" if tissue is None else "tissue",
             iou=iou_curve(main),
@@ -203,11 +203,11 @@ class _Numbers:
             histogram=self._histogram(main),
         )
 
-    def placed(self, roi: Annotation, found: RegionNumbers) -> RegionNumbers:
-        """A region of interest with its box, and with Costes' thresholds where it fits into memory."""
+    def completed(self, roi: Annotation, metrics: RegionNumbers) -> RegionNumbers:
+        """Metrics of a region of interest with its box, and with Costes' thresholds if it fits into memory."""
         box = roi.bounds(self.comparison.real.slide.shape)
-        colocalized = self._colocalized(roi, box, found.agreement.n)
-        return replace(found, box_px=box, colocalization=colocalized)
+        colocalized = self._colocalized(roi, box, metrics.agreement.n)
+        return replace(metrics, box_px=box, colocalization=colocalized)
 
     def _histogram(self, counts: PairCounts) -> SharedHistogram:
         images = [counts.real, counts.predicted]
@@ -220,8 +220,8 @@ class _Numbers:
             return None
         if box.area > MOST_COLOCALIZED_PX:
             nan = math.nan
-            why = too_large_words(box.area).rstrip(".")
-            return Colocalization(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, n, why)
-        y, p = (self.cache.read(channel, *box.slices) for channel in self.channels)
+            reason = too_large_words(box.area).rstrip(".")
+            return Colocalization(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan, n, reason)
+        real, predicted = (self.cache.read(channel, *box.slices) for channel in self.channels)
         finished, inside = self.comparison.finished, roi.within(*box.slices)
-        return colocalization(y, p, inside if finished is None else inside & finished.within(*box.slices))
+        return colocalization(real, predicted, inside if finished is None else inside & finished.within(*box.slices))

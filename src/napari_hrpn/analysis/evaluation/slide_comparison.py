@@ -1,4 +1,4 @@
-"""What is compared in the evaluation of a slide, and what a part of it does before, during and after the one scan."""
+"""Input of an evaluation (real channel, predictions, regions), and the interface of its parts."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ TAKEN_NAMES = ("real", "nuclei", "vessels", "probe")
 
 @dataclass(frozen=True, eq=False)
 class SlideComparison:
-    """A real channel, its predictions, and where they are compared.
+    """A real channel, its predictions, and the regions in which they are compared.
 
     Attributes
     ----------
     real : ProbeImage
-        The slide with the imaged probe, and which channel that is.
+        The slide and its channel of the imaged probe.
     predictions : tuple of ProbeImage
-        One or more, of the same height and width, each with a name of its own.
+        One or more predictions of the same height and width, with different names.
     roles : ChannelRoles
-        What the other channels of the real slide show; without vessels there is no penetration.
+        Roles of the other channels of the real slide; without vessels, penetration is not measured.
     tissue : RegionMask or None
-        Where numbers are taken by default; None where tissue is not known: the whole frame then.
+        Region that is measured by default; None if tissue is not known, so that the whole frame is measured.
     glass : RegionMask or None
-        Where there is certainly no tissue, for the grey level without probe; None for none.
+        Region that certainly has no tissue, for the grey level without probe; None if there is none.
     rois : tuple of Annotation
-        Regions of interest; may overlap.
+        Regions of interest, which may overlap.
     vessels : VesselMask or None
-        The vessels, where somebody drew them; None where they are found by their stain.
+        Vessels that a user drew; None if they are found by their stain.
     """
 
     real: ProbeImage
@@ -59,43 +59,43 @@ class SlideComparison:
         names = [prediction.name for prediction in self.predictions]
         if not names or len({*names, *TAKEN_NAMES}) != len(names) + len(TAKEN_NAMES):
             msg = (
-                f"the predictions are called {', '.join(names) or 'nothing'}; expected one or more, each with a name "
-                f"of its own that is none of {', '.join(TAKEN_NAMES)}"
+                f"the names of the predictions are {', '.join(names) or 'none'}; expected one or more predictions with "
+                f"different names other than {', '.join(TAKEN_NAMES)}: rename them"
             )
             raise AgreementError(msg)
         height, width = self.real.slide.shape
         for prediction in self.predictions:
-            own = prediction.slide.shape
-            if own != (height, width):
+            size = prediction.slide.shape
+            if size != (height, width):
                 msg = (
-                    f"{prediction.slide.source.name} is {own[1]} x {own[0]} px and {self.real.slide.source.name} is "
+                    f"{prediction.slide.source.name} is {size[1]} x {size[0]} px and {self.real.slide.source.name} is "
                     f"{width} x {height} px; expected a prediction of this slide, of the same size"
                 )
                 raise AgreementError(msg)
         if self.finished is not None and not self.finished.cells.any():
-            what = " and ".join(image.slide.source.name for image in self.predictions)
-            msg = f"no tile is predicted yet in all of {what}; expected one or more: predict again to go on"
+            unfinished = " and ".join(image.slide.source.name for image in self.predictions)
+            msg = f"no tile is predicted yet in all of {unfinished}; expected at least one: resume the prediction"
             raise AgreementError(msg)
 
     @cached_property
     def finished(self) -> FinishedTiles | None:
-        """What is predicted in all predictions, as it is when it is asked for first; None where all pixels are."""
+        """Tiles finished in all predictions, as first read and then fixed for all parts; None if all are complete."""
         images = self.real, *self.predictions
         return in_all(image.slide.finished for image in images)
 
     @cached_property
     def region_names(self) -> tuple[str, ...]:
-        """What the regions of interest are called: by their names, numbered where these do not tell them apart."""
-        given = [roi.name.strip() for roi in self.rois]
-        number = Counter(given)
+        """Names of the regions of interest; those without a name, or with one that is not unique, get a number."""
+        names = [roi.name.strip() for roi in self.rois]
+        occurrences = Counter(names)
         return tuple(
-            name if name and number[name] == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
-            for index, name in enumerate(given, start=1)
+            name if name and occurrences[name] == 1 and name not in ("tissue", "frame") else f"{name or 'ROI'} {index}"
+            for index, name in enumerate(names, start=1)
         )
 
     @property
     def everywhere(self) -> RegionMask:
-        """The tissue, or the whole frame where it is not known; of unfinished predictions what is there."""
+        """The tissue, or the whole frame if it is not known; of an unfinished prediction, only the finished tiles."""
         shape = self.real.slide.shape
         return predicted_part(self.tissue or RegionMask.whole(shape), self.finished, shape)
 
@@ -105,29 +105,29 @@ _Findings = TypeVar("_Findings", covariant=True)
 
 
 class CountedPart(Protocol[_Findings]):
-    """A part that counts pixels."""
+    """A part of an evaluation: its work before, during and after the scan that all parts share."""
 
     name: str
 
     @property
     def channels(self) -> Sequence[da.Array]:
-        """Channels at full resolution that it reads."""
+        """Channels at full resolution that the part reads."""
 
     def begin(self) -> Generator[float, None, None]:
-        """Look at coarse levels; yields the share that is done."""
+        """Measure coarse levels before the scan; yields the share that is done."""
 
     def ranges(self) -> Sequence[BlockCounter[Any]]:
-        """Counters of a pass before, for pixels whose type does not say which values they have."""
+        """Counters for a first scan that finds the range of grey levels; none if the pixel type defines it."""
 
     def counters(self) -> Sequence[BlockCounter[Any]]:
-        """Counters of the pass over all pixels."""
+        """Counters for the scan of all pixels."""
 
     def finish(self) -> Generator[float, None, _Findings]:
-        """Turn counts into numbers; yields the share that is done."""
+        """Compute the results from the counts; yields the share that is done."""
 
 
 def shares(
     work: Generator[Progress, None, _Result], start: float = 0.0, stop: float = 1.0
 ) -> Generator[float, None, _Result]:
-    """Run a piece of work as the part of another that goes from one share of it to another."""
+    """Run work that reports progress and yield it as shares of a larger task, between a start and a stop."""
     return relayed(work, lambda progress: start + (stop - start) * progress.share)

@@ -1,6 +1,6 @@
-"""Evaluation of a slide: all statistics of a real channel and its predictions, in one scan of both.
+"""Evaluation of a slide: all statistics of a real channel and its predictions, in one scan of the pixels.
 
-The rule: a part depends on no other, so what an earlier run finished need not be done again.
+The rule: no part depends on another, so parts that an earlier run finished are not repeated.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from napari_hrpn.analysis.evaluation.pixels import ComparedPixels, PixelsPart
 from napari_hrpn.analysis.evaluation.slide_comparison import CountedPart, shares
 from napari_hrpn.analysis.evaluation.vessels import VesselFindings, VesselsPart, why_no_penetration
 from napari_hrpn.analysis.quality.slide_quality import SlideQuality, slide_quality
-from napari_hrpn.analysis.scan.block_scan import count_blocks, looks_in_threads
+from napari_hrpn.analysis.scan.block_scan import count_blocks, count_in_threads
 from napari_hrpn.core import relayed
 from napari_hrpn.settings import EvaluationSettings
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
 
     from napari_hrpn.analysis.evaluation.slide_comparison import SlideComparison
-    from napari_hrpn.analysis.scan.block_scan import BlockCounter, Looks
+    from napari_hrpn.analysis.scan.block_scan import BlockCounter, BlockMap
 
     Findings = SlideQuality | ComparedPixels | VesselFindings | PatchFindings
     Part = CountedPart[Findings]
 
 _QUALITY = "quality"
 _COARSE, _RANGE, _PIXELS, _NUMBERS = 0.3, 0.5, 1.0, 0.4
-"""About what looking at coarse levels, the two passes over pixels, and all after them take, relative to a pass."""
+"""Estimated duration of the work on coarse levels, of both scans, and of the work after them, relative to a scan."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EvaluationPart:
     name : str
         "quality", "penetration", "patches", or "pixels NAME" of a prediction.
     findings : SlideQuality, ComparedPixels, VesselFindings or PatchFindings
-        What was found.
+        Results of the part.
     """
 
     name: str
@@ -50,16 +50,16 @@ class EvaluationPart:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """How far an evaluation is.
+    """Progress of an evaluation.
 
     Attributes
     ----------
     part : str
-        What is being measured.
+        Name of the step that runs.
     share : float
-        Of all that is to be done, 0 to 1; parts that were skipped count as done.
+        Share of the work that is done, 0 to 1; skipped parts are not counted.
     finished : EvaluationPart or None
-        A part that has just come to its end.
+        Part that was just finished.
     """
 
     part: str
@@ -71,30 +71,30 @@ def evaluate_slide(
     comparison: SlideComparison,
     settings: EvaluationSettings | None = None,
     skip: Collection[str] = (),
-    looks: Looks = looks_in_threads,
+    block_map: BlockMap = count_in_threads,
 ) -> Generator[EvaluationReport, None, tuple[EvaluationPart, ...]]:
-    """Measure how good predictions of a slide are, and what the probe does in it.
+    """Measure the agreement of predictions with the real channel, and the distribution of the probe in the slide.
 
-    Pixel pairs in tissue, frame and regions (agreement, regression, co-localisation, IoU curve, distributions, block
-    bootstrap), penetration from the vessels, patches, and the quality of the slide. After a look at coarse levels,
-    each pixel of each channel is read once for all of them (those of floating point a second time, for their range);
-    memory does not grow with the slide but for masks at coarse levels.
+    The parts are pixel pairs in tissue, frame and regions (agreement, regression, co-localisation, IoU curve,
+    distributions, block bootstrap), penetration from the vessels, patches, and the quality of the slide. After some
+    work on coarse levels, each pixel of each channel is read once for all parts (floating-point pixels twice, first for
+    their range). Apart from masks at coarse levels, memory does not grow with the slide.
 
     Parameters
     ----------
     comparison : SlideComparison
         Real channel, predictions, tissue and regions.
     settings : EvaluationSettings, optional
-        How.
+        Options of the statistics.
     skip : collection of str
-        Names of parts that are known already.
-    looks : Looks
-        Where the pixels are looked at; the numbers are the same wherever that is.
+        Names of parts to leave out, for example those that an earlier run finished.
+    block_map : BlockMap
+        Function that counts blocks, in threads or on workers; the numbers do not depend on it.
 
     Yields
     ------
     EvaluationReport
-        As it goes, with each part when it is finished.
+        Progress; the report after the end of a part contains that part.
 
     Returns
     -------
@@ -104,11 +104,11 @@ def evaluate_slide(
     Raises
     ------
     AgreementError, AnalysisError
-        If pixels are not finite, or numbers make no sense.
+        If pixels are not finite, or settings are out of range.
     SlideError
         If a slide cannot be read.
     """
-    steps = _steps(comparison, settings or EvaluationSettings(), skip, looks)
+    steps = _steps(comparison, settings or EvaluationSettings(), skip, block_map)
     total, before, finished = sum(step.cost for step in steps), 0.0, []
     for step in steps:
         findings = yield from relayed(step.begin(), partial(_report, step, before, total))
@@ -121,7 +121,7 @@ def evaluate_slide(
 
 @dataclass(frozen=True)
 class _Step:
-    """A piece of the evaluation: what it is called, what it costs, and the work, which yields shares."""
+    """A step of an evaluation: its name, its estimated duration, and the work, which yields shares."""
 
     name: str
     cost: float
@@ -133,7 +133,7 @@ def _report(step: _Step, before: float, total: float, share: float) -> Evaluatio
 
 
 def _steps(
-    comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str], looks: Looks
+    comparison: SlideComparison, settings: EvaluationSettings, skip: Collection[str], block_map: BlockMap
 ) -> list[_Step]:
     parts: list[Part] = [PixelsPart(comparison, prediction, settings) for prediction in comparison.predictions]
     parts += [] if why_no_penetration(comparison) else [VesselsPart(comparison, settings)]
@@ -144,9 +144,9 @@ def _steps(
     steps += [_Step(f"{part.name}, coarse", _COARSE, part.begin) for part in parts]
     ranges = [counter for part in parts for counter in part.ranges()]
     if ranges:
-        steps.append(_Step("range of the pixels", _RANGE, lambda: _counted(parts, lambda: ranges, looks)))
+        steps.append(_Step("range of the pixels", _RANGE, lambda: _counted(parts, lambda: ranges, block_map)))
     if parts:
-        steps.append(_Step("all pixels", _PIXELS, lambda: _counted(parts, lambda: _counters(parts), looks)))
+        steps.append(_Step("all pixels", _PIXELS, lambda: _counted(parts, lambda: _counters(parts), block_map)))
     return steps + [_Step(part.name, _NUMBERS, part.finish) for part in parts]
 
 
@@ -155,8 +155,8 @@ def _counters(parts: Sequence[Part]) -> list[BlockCounter[Any]]:
 
 
 def _counted(
-    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]], looks: Looks
+    parts: Sequence[Part], counters: Callable[[], Sequence[BlockCounter[Any]]], block_map: BlockMap
 ) -> Generator[float, None, None]:
-    """One pass over the pixels for all parts."""
+    """Scan the pixels once for all parts."""
     channels = {channel.name: channel for part in parts for channel in part.channels}
-    yield from shares(count_blocks(list(channels.values()), counters(), looks))
+    yield from shares(count_blocks(list(channels.values()), counters(), block_map))

@@ -24,22 +24,22 @@ _PENETRATION = "penetration"
 
 @dataclass(frozen=True, eq=False)
 class VesselFindings:
-    """How far a probe got from the vessels of a slide, in the real image and in its predictions.
+    """Penetration of a probe from the vessels of a slide, in the real image and in its predictions.
 
     Attributes
     ----------
     vessel_threshold : float
-        Grey level of the smoothed vessel stain above which there is a vessel; NaN where vessels were drawn.
+        Grey level of the smoothed vessel stain above which a pixel is vessel; NaN if vessels were drawn.
     vessels : VesselTable
-        Each vessel, and their density.
+        Table of the vessels, and their density.
     cells : CellDensity or None
-        Of the nuclei; None without such a channel.
+        Density of the nuclei; None without a channel of nuclei.
     penetration : SlidePenetration
-        Profiles of the real image, called "real", and of each prediction.
+        Profiles of the real image, under the name "real", and of each prediction.
     background : dict of str to float
-        Grey level by image that was taken off; empty where there is none.
+        Grey level that was subtracted, by image; empty if none was.
     background_from : {"stated", "glass", "none"}
-        Where it is from: somebody stated it, it is the median of blank glass, or there is too little glass.
+        Origin of the background: stated by the user, median of blank glass, or none because there is too little glass.
     """
 
     vessel_threshold: float
@@ -51,28 +51,28 @@ class VesselFindings:
 
 
 def why_no_penetration(comparison: SlideComparison) -> str:
-    """Why the distance from the vessels cannot be measured.
+    """Reason why penetration from the vessels cannot be measured.
 
     Parameters
     ----------
     comparison : SlideComparison
-        What is compared.
+        Slide, predictions and roles of the channels.
 
     Returns
     -------
     str
-        A sentence; empty where it can.
+        The reason, for a user; empty if penetration can be measured.
     """
     slide = comparison.real.slide
     if comparison.roles.vessels is None and comparison.vessels is None:
-        return f"no channel of {slide.source.name} is known to show vessels: name it"
+        return f"no channel of {slide.source.name} is known to show vessels: choose it"
     if slide.pixel_size_um is None:
-        return f"{slide.source.name} does not say how large its pixels are"
+        return f"{slide.source.name} has no pixel size"
     return ""
 
 
 class VesselsPart:
-    """The vessels of a slide and the probe around them."""
+    """Part of an evaluation that measures vessels, cells and the probe around the vessels."""
 
     name = _PENETRATION
 
@@ -84,11 +84,11 @@ class VesselsPart:
 
     @property
     def channels(self) -> list[da.Array]:
-        """The real probe and its predictions."""
+        """Channels of the real probe and of its predictions."""
         return [image.slide.levels[0][image.channel] for image in self._images]
 
     def begin(self) -> Generator[float, None, None]:
-        """Find the vessels."""
+        """Find the vessels by their stain, unless a user drew them."""
         channel = self._comparison.roles.vessels
         if self._comparison.vessels is not None:
             self._mask = self._comparison.vessels
@@ -98,18 +98,18 @@ class VesselsPart:
         self._mask = yield from shares(steps)
 
     def ranges(self) -> Sequence[PenetrationCounter]:
-        """None is needed."""
+        """Return no counters: sums over distances need no range of grey levels."""
         return []
 
     def counters(self) -> Sequence[PenetrationCounter]:
-        """The probe by distance from the vessels."""
+        """Return the counter of the probe by distance from the vessels."""
         assert self._mask is not None
         tissue, settings = self._comparison.tissue, self._settings.penetration
         self._counter = PenetrationCounter(self._mask, self._images, tissue, settings, self._comparison.finished)
         return [self._counter]
 
     def finish(self) -> Generator[float, None, VesselFindings]:
-        """Each vessel, the cells, and the profiles."""
+        """Measure each vessel, count the cells, and compute the profiles."""
         slide, roles, tissue = self._comparison.real.slide, self._comparison.roles, self._comparison.tissue
         assert self._mask is not None
         assert self._counter is not None

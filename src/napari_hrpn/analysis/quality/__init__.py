@@ -1,1 +1,1 @@
-"""Quality of a slide's imaging for prediction and training."""
+"""Quality of a slide's image for prediction and training."""

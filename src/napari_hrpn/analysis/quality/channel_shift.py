@@ -1,4 +1,4 @@
-"""Shift between channels by phase correlation over many blocks, and nothing where it cannot be determined."""
+"""Shift between channels, by phase correlation over many blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FURTHEST_SHARE = 0.25
 _TRUSTED_PEAK = 20.0
-"""Noise reached 12 standard deviations on phantoms in which two channels share nothing, a true shift 180."""
+"""On phantoms, peaks of noise reached 12 standard deviations and those of true shifts 180."""
 _FINEST, _COARSEST = 0.15, 0.01
 _AGREE_PX = 1.0
 _STEPS_PER_PX = 10
@@ -25,41 +25,41 @@ _STEPS_PER_PX = 10
 
 @dataclass(frozen=True)
 class ChannelShift:
-    """How far a channel lies from where another one has it."""
+    """Displacement of one channel against another."""
 
     first: int
     second: int
-    # by how much the second is displaced against the first, down and to the right, to a tenth of a pixel; NaN where
-    # it cannot be told
+    # displacement of the second against the first, down and to the right, to a tenth of a pixel; NaN if it cannot be
+    # measured
     shift_px: tuple[float, float]
     shift_um: tuple[float, float] | None  # the same in µm; None without a pixel size
-    peak: float  # height of the correlation's peak in standard deviations of the rest
+    peak: float  # height of the peak of the correlation, in standard deviations of the noise
     blocks: int  # blocks of the slide that were used
-    reason: str = ""  # why there is no number; empty where there is
+    reason: str = ""  # why there is no shift; empty if there is one
 
 
 def channel_shifts(
     blocks: Sequence[NDArray[Any]], channels: Sequence[int], pixel_size_um: tuple[float, float] | None
 ) -> tuple[ChannelShift, ...]:
-    """Measure the shift between each two of some channels.
+    """Measure the shift between each two of the given channels.
 
-    The normalised cross-power spectra of all blocks are averaged within a band of frequencies that nuclei and
-    vessel walls fill, so that what two channels share adds up, be it alike or opposite as nuclei and what they
-    exclude. The peak is trusted where it stands 20 standard deviations out, either half of the blocks has it
-    in the same place, and it fits the shifts of the other channels.
+    The normalised cross-power spectra of all blocks are averaged within the band of frequencies of nuclei and vessel
+    walls, so that structures common to both channels add up. They may also be complementary, like nuclei and a stain
+    that they exclude. The peak is trusted if it is 20 standard deviations high, if both halves of the blocks have it
+    in the same place, and if it fits the shifts of the other channels.
     """
     spectra = {pair: _Spectra() for pair in combinations(channels, 2)}
     for block in blocks:
         phases = {channel: _phases(block[channel]) for channel in channels}
         for (first, second), sums in spectra.items():
-            one, other = phases[first], phases[second]
-            if one is not None and other is not None:
-                sums.add(one.conj() * other)
+            first_phases, second_phases = phases[first], phases[second]
+            if first_phases is not None and second_phases is not None:
+                sums.add(first_phases.conj() * second_phases)
     return _consistent([_shift(*pair, sums, pixel_size_um) for pair, sums in spectra.items()])
 
 
 class _Spectra:
-    """Cross-power spectra, added up over every other block."""
+    """Sums of cross-power spectra over the even and the odd blocks, so that the two halves can be compared."""
 
     def __init__(self) -> None:
         self.blocks = 0
@@ -88,7 +88,7 @@ def _shift(first: int, second: int, spectra: _Spectra, pixel_size_um: tuple[floa
 
 
 def _consistent(shifts: Sequence[ChannelShift]) -> tuple[ChannelShift, ...]:
-    """Take back what does not fit the rest: from one channel over a second to a third must be as far as directly."""
+    """Discard the weakest shift of each three channels a, b, c for which a to b plus b to c is not a to c."""
     kept = {(shift.first, shift.second): shift for shift in shifts}
     channels = sorted({channel for pair in kept for channel in pair})
     for a, b, c in combinations(channels, 3):
@@ -109,7 +109,7 @@ def _unknown(first: int, second: int, peak: float, blocks: int, reason: str) -> 
 
 
 def _phases(image: NDArray[Any]) -> NDArray[np.complex64] | None:
-    """Spectrum of an image with all amplitudes 1; None where there is nothing to see."""
+    """Spectrum of an image with all amplitudes 1; None for a constant image."""
     if image.min() == image.max():
         return None
     window = np.outer(*(np.hanning(size) for size in image.shape)).astype(np.float32)
@@ -124,8 +124,9 @@ def _band(shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def _peak(spectrum: NDArray[Any]) -> tuple[tuple[int, int], float]:
-    """Place of the largest correlation, alike or opposite, and its height in standard deviations of the rest."""
+    """Place of the largest correlation, positive or negative, and its height in standard deviations of the noise."""
     correlation = np.abs(fft.fftshift(fft.ifft2(spectrum).real))
+    # the median absolute value of normally distributed noise is its standard deviation over 1.4826
     noise = 1.4826 * float(np.median(correlation))
     middle = [size // 2 for size in correlation.shape]
     reach = [max(1, int(size * _FURTHEST_SHARE)) for size in correlation.shape]
@@ -137,9 +138,9 @@ def _peak(spectrum: NDArray[Any]) -> tuple[tuple[int, int], float]:
 def _refined(spectrum: NDArray[Any]) -> tuple[float, float]:
     from skimage.registration import phase_cross_correlation
 
-    nothing_moved = np.ones_like(spectrum)
+    unshifted = np.ones_like(spectrum)
     shift, _, _ = phase_cross_correlation(
-        spectrum, nothing_moved, space="fourier", upsample_factor=_STEPS_PER_PX, normalization=None
+        spectrum, unshifted, space="fourier", upsample_factor=_STEPS_PER_PX, normalization=None
     )
-    # adding 0 turns -0.0 into 0.0
+    # adding 0 turns -0.0 into 0.0, so that results do not show "-0.0"
     return round(float(shift[0]), 1) + 0.0, round(float(shift[1]), 1) + 0.0

@@ -1,4 +1,4 @@
-"""Cross-talk between channels: the part of one channel's fine structure that appears in another everywhere."""
+"""Cross-talk (bleed-through) between channels: fine structure of one channel that appears in another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SMALLEST_SHARE = 0.02
 _LARGEST_SHARE = 0.4
-"""A camera that saw more than this of another dye would show that dye; it is the other way round, or biology."""
+"""A larger share is no cross-talk: the leak then goes the other way, or both stains are in the same place."""
 COARSEST_PIXEL_UM = 1.5
 _WINDOW_PX = 64
 _FINE_PX, _COARSE_PX = 1.0, 4.0
@@ -28,19 +28,19 @@ _LARGEST_SPREAD = 0.4
 
 @dataclass(frozen=True)
 class CrossTalk:
-    """How much of one channel shows in another."""
+    """Share of one channel that appears in another."""
 
-    # the channels: light of the first that is seen in the second
+    # the channels: light of the source is recorded in the target
     source: int
     target: int
-    share: float  # grey levels of the target per grey level of the source; NaN where it cannot be told
-    # distance of the quartiles over the windows, relative to `share`: cross-talk is the same everywhere, what stains
-    # have in common is not
+    share: float  # grey levels of the target per grey level of the source; NaN if it cannot be measured
+    # distance between the quartiles over the windows, relative to the median: cross-talk is the same everywhere, while
+    # the overlap of two stains varies
     spread: float
-    # whether it is large, alike everywhere, and not the mirror image of a tighter one the other way round
+    # whether it is large and even, and no reflection of more even cross-talk in the opposite direction
     is_found: bool
-    windows: int  # places that were compared
-    reason: str = ""  # why there is no number; empty where there is
+    windows: int  # windows that were compared
+    reason: str = ""  # why there is no share; empty if there is one
 
 
 def cross_talk(
@@ -50,14 +50,14 @@ def cross_talk(
 ) -> tuple[CrossTalk, ...]:
     """Estimate the cross-talk between channels.
 
-    In small windows the fine structure of the target is fitted by that of all other channels together (partial
-    least squares slopes); a slope's lower quartile over the windows richest in the source is the share that is
-    there whatever else the tissue shows, a lower envelope. What only single-stained controls can tell apart: a
-    probe that sits in vessel walls everywhere looks the same as cross-talk.
+    In small windows the fine structure of the target is fitted by that of all other channels together (multiple
+    regression). The share is the lower quartile of the slope over the windows with most source signal: a lower bound
+    that is there in whatever tissue. A probe that is in all vessel walls gives the same result as cross-talk; only
+    controls with a single stain can distinguish the two.
     """
     parts = [gram for block in blocks for gram in _grams(block, channels, positions_px)]
     if len(parts) < _FEWEST_WINDOWS:
-        reason = f"only {len(parts)} windows of {_WINDOW_PX} px to compare"
+        reason = f"there are only {len(parts)} windows of {_WINDOW_PX} px, expected {_FEWEST_WINDOWS} or more"
         return tuple(
             CrossTalk(source, target, math.nan, math.nan, False, len(parts), reason)
             for source, target in permutations(channels, 2)
@@ -90,7 +90,7 @@ def _is_mirrored(back: tuple[float, float, int], spread: float) -> bool:
 def _grams(
     block: NDArray[Any], channels: Sequence[int], positions_px: Sequence[tuple[float, float]] | None
 ) -> NDArray[np.float64]:
-    """Sums of products of the channels' fine structure in each window, of shape (windows, channels, channels)."""
+    """Sums of products of the channels' fine structure in each window, shape (windows, channels, channels)."""
     planes = []
     for index, channel in enumerate(channels):
         image = block[channel].astype(np.float32)
@@ -111,19 +111,20 @@ def _windows(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _slopes(grams: NDArray[np.float64], source: int, target: int) -> tuple[float, float, int]:
-    """Lower quartile and relative spread of the target's partial slope on the source, over the windows rich in it."""
+    """Lower quartile and relative spread of the target's slope on the source, over the windows with most source."""
     others = [index for index in range(grams.shape[1]) if index not in (source, target)]
-    own, product = grams[:, source, source], grams[:, source, target]
+    source_power, product = grams[:, source, source], grams[:, source, target]
     if others:
         between = grams[:, others][:, :, others]
+        # a tiny ridge, so that windows in which a channel is empty can be solved
         small = 1e-9 * np.trace(between, axis1=1, axis2=2)[:, None, None] + 1e-12
         solved = np.linalg.solve(between + small * np.eye(len(others)), grams[:, others, source][:, :, None])[:, :, 0]
-        own = own - np.einsum("no,no->n", solved, grams[:, others, source])
+        source_power = source_power - np.einsum("no,no->n", solved, grams[:, others, source])
         product = product - np.einsum("no,no->n", solved, grams[:, others, target])
-    count = max(_FEWEST_WINDOWS, len(own) // _USED_SHARE)
-    rich = np.argsort(own)[-count:]
-    rich = rich[own[rich] > 0]
+    count = max(_FEWEST_WINDOWS, len(source_power) // _USED_SHARE)
+    rich = np.argsort(source_power)[-count:]
+    rich = rich[source_power[rich] > 0]
     if not len(rich):
         return math.nan, math.nan, 0
-    low, middle, high = np.quantile(product[rich] / own[rich], [0.25, 0.5, 0.75])
+    low, middle, high = np.quantile(product[rich] / source_power[rich], [0.25, 0.5, 0.75])
     return float(low), float((high - low) / abs(middle)) if middle else math.inf, len(rich)

@@ -1,4 +1,4 @@
-"""Grey levels of a channel as signs of how it was recorded: clipped, cut off, stretched or too dark."""
+"""Grey levels of a channel, and whether they are saturated, cut off at zero, stretched or too few."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _FEWEST_VALUES = 4
 
 @dataclass(frozen=True)
 class GreyLevels:
-    """Grey levels of a channel in the blocks that were looked at."""
+    """Grey levels of a channel in the blocks that were checked."""
 
     n: int
     # smallest and largest value
     lowest: float
     highest: float
-    # share of pixels at the largest value, if that is the largest of the pixel type or pixels pile up there; else 0
+    # share of pixels at the largest value, if it is the largest of the pixel type or unusually frequent; else 0
     saturated: float
     zeros: float  # share of pixels that are 0
     levels: int
-    typical_levels: int  # different values between the 1st and the 99th percentile
-    # mean distance of neighbouring values where pixels are dense: 1 for what a camera delivers, more for values that
-    # were stretched and leave gaps. NaN for floating point
+    typical_levels: int  # number of different values between the 1st and the 99th percentile
+    # mean distance of neighbouring values where pixels are dense: 1 for values of a camera, more for values that were
+    # stretched and have gaps between them; NaN for floating point
     spacing: float
-    bits_used: int | None  # bits that hold all values at this spacing; None for floating point
+    bits_used: int | None  # bits needed for all values at this spacing; None for floating point
 
 
 def grey_levels(pixels: NDArray[Any]) -> GreyLevels:
-    """Look at the grey levels of a channel."""
+    """Measure the grey levels of a channel."""
     values, counts = _counted(pixels)
     if not len(values):
         return GreyLevels(0, math.nan, math.nan, math.nan, math.nan, 0, 0, math.nan, None)
@@ -84,19 +84,19 @@ def _saturated(values: NDArray[Any], counts: NDArray[np.int64], dtype: np.dtype)
     if dtype.kind in "iu" and values[-1] == np.iinfo(dtype).max:
         return top
     below = int(counts[-6:-1].max())
-    # a camera of fewer bits, or one that was corrected afterwards, clips below the end of the type
+    # a camera with fewer bits, or a later correction, clips below the largest value of the pixel type
     return top if top >= _SPIKE_PX and top > _SPIKE_TIMES * below else 0
 
 
 def _spacing(values: NDArray[Any], counts: NDArray[np.int64]) -> float:
     first, last = _range(values, counts, 0.05, 0.95)
     occupied = last - first + 1
-    # with so many pixels at each value that occurs, none is left out by chance
+    # with so many pixels per value, a value that does not occur is missing for a reason and not by chance
     if occupied >= _FEWEST_VALUES and counts[first : last + 1].sum() >= _ENOUGH_PER_VALUE * occupied:
         return (int(values[last]) - int(values[first])) / (occupied - 1)
     return float(max(1, np.gcd.reduce(np.diff(values.astype(np.int64))))) if len(values) > 1 else 1.0
 
 
 def _bits(largest: float) -> int:
-    # values that were stretched by no whole number are rounded
+    # values that were stretched by a factor that is no whole number were rounded
     return max(1, math.ceil(math.log2(round(largest) + 1)))

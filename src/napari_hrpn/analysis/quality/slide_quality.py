@@ -1,4 +1,4 @@
-"""Quality check of a slide within seconds: a sample of blocks over the tissue, and a coarse level."""
+"""Quick quality check of a slide, from a sample of blocks of the tissue and one coarse level."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 _BLOCK_PX = 512
 _MOST_BLOCKS = 32
 _MOST_COMPUTED_PX = 32 * 2**20
-"""A level that the file does not hold is only computed from one of no more pixels."""
+"""A level that is not stored is only computed if its source level has at most so many pixels."""
 _COARSE_PX = 2048
 _TISSUE_PIXEL_UM = 8.0
 _LEAST_TISSUE = 0.5
 
 
 def _is_affordable(slide: Slide, level: int) -> bool:
-    """Whether a level can be read whole in seconds."""
+    """Whether a whole level can be read within seconds."""
     read = slide.levels[min(level, slide.stored_levels - 1)]
     return bool(math.prod(read.shape[1:]) <= _MOST_COMPUTED_PX)
 
@@ -45,25 +45,25 @@ def _coarse_level(slide: Slide) -> int | None:
 
 
 def _quick_tissue(slide: Slide, nuclei: int | None) -> RegionMask | None:
-    """Tissue of a slide, if it can be found in seconds."""
+    """Tissue mask of a slide, if it can be found within seconds."""
     return tissue_mask(slide, nuclei or 0) if _is_affordable(slide, slide.level_for(_TISSUE_PIXEL_UM)) else None
 
 
 def _sample_boxes(slide: Slide, tissue: RegionMask | None) -> list[tuple[slice, slice]]:
-    """Blocks to look at, at full resolution."""
+    """Blocks of full resolution to check, on tissue if it is known."""
     starts = [_starts(size) for size in slide.shape]
     edges = [min(_BLOCK_PX, size) for size in slide.shape]
     boxes = [(slice(y, y + edges[0]), slice(x, x + edges[1])) for y in starts[0] for x in starts[1]]
     if tissue is not None:
         shares = [tissue.share(Box(y.start, y.stop, x.start, x.stop)) for y, x in boxes]
-        least = min(_LEAST_TISSUE, max(shares))
-        boxes = [box for box, share in zip(boxes, shares, strict=True) if share >= least]
+        smallest_share = min(_LEAST_TISSUE, max(shares))
+        boxes = [box for box, share in zip(boxes, shares, strict=True) if share >= smallest_share]
     chosen = np.random.default_rng(0).permutation(len(boxes))[:_MOST_BLOCKS]
     return [boxes[index] for index in sorted(chosen)]
 
 
 def _starts(size: int) -> list[int]:
-    """Where blocks begin along an axis: the last one ends at the edge, so neighbours may overlap a little."""
+    """Where blocks begin along an axis: the last one ends at the border, so neighbours may overlap a little."""
     count = math.ceil(size / _BLOCK_PX)
     return [round(start) for start in np.linspace(0, max(0, size - _BLOCK_PX), count)]
 
@@ -73,26 +73,26 @@ _MOST_COMPARED = 4
 
 @dataclass(frozen=True)
 class SlideQuality:
-    """What a quality check of a slide found.
+    """Result of a quality check of a slide.
 
     Attributes
     ----------
     findings : tuple of Finding
-        What is worth saying, what matters first; empty where all is well.
+        Problems that were found, those that matter first; empty if there are none.
     channel_names : tuple of str
         Names of all channels.
     grey_levels : tuple of GreyLevels
-        Of each channel, in the blocks that were looked at.
+        Grey levels of each channel in the checked blocks.
     shifts : tuple of ChannelShift
-        Between the channels that were compared.
+        Shifts between the compared channels.
     cross_talk : tuple of CrossTalk
-        For each ordered pair of them; empty where it was not looked for.
+        Cross-talk for each ordered pair of them; empty if it was not measured.
     stitching : tuple of Stitching
-        Along y and x; empty where it was not looked for.
+        Stitching patterns along y and x; empty if they were not measured.
     not_checked : tuple of str
-        What was not looked for and why, one sentence each.
+        Checks that were left out and why, one sentence each.
     blocks, pixels : int
-        Blocks of full resolution that were looked at, and their pixels.
+        Number of checked blocks of full resolution, and of their pixels.
     """
 
     findings: tuple[Finding, ...]
@@ -107,18 +107,18 @@ class SlideQuality:
 
 
 def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[Progress, None, SlideQuality]:
-    """Check a slide: grey levels, pixel size, channel shift, cross-talk, stitching.
+    """Check grey levels, pixel size, channel shift, cross-talk and stitching of a slide.
 
-    At most 32 blocks of 512 px are read at full resolution, on tissue where that can be found, and one coarse
-    level: the shares that are found are those of the blocks.
+    At most 32 blocks of 512 px are read at full resolution, on tissue if it can be found, and one coarse level. All
+    shares are those of the blocks.
 
     Parameters
     ----------
     slide : Slide
         The slide.
     roles : ChannelRoles, optional
-        What the channels show; guessed from their names where left out. Those with a role are compared with each
-        other, or the first four if fewer than two have one.
+        Roles of the channels; guessed from their names by default. Channels with a role are compared with each other,
+        or the first four channels if fewer than two have a role.
 
     Yields
     ------
@@ -137,7 +137,7 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
     """
     roles = roles or guess_roles(slide.channel_names)
     compared = _compared(slide, roles)
-    yield Progress(0, 1, "looking for tissue")
+    yield Progress(0, 1, "finding the tissue")
     tissue = _quick_tissue(slide, roles.nuclei)
     boxes = _sample_boxes(slide, tissue)
     total, blocks = len(boxes) + 3, []
@@ -148,22 +148,22 @@ def slide_quality(slide: Slide, roles: ChannelRoles | None = None) -> Generator[
     levels = tuple(
         grey_levels(np.stack([block[channel] for block in blocks])) for channel in range(len(slide.channel_names))
     )
-    dark = [0.0 if math.isnan(found.lowest) else found.lowest for found in levels]
-    blocks = [with_known_pixels(block, dark) for block in blocks]
+    lowest = [0.0 if math.isnan(found.lowest) else found.lowest for found in levels]
+    blocks = [with_known_pixels(block, lowest) for block in blocks]
     shifts = () if slide.is_brightfield else channel_shifts(blocks, compared, slide.pixel_size_um)
-    yield Progress(len(boxes) + 1, total, "looking for cross-talk")
+    yield Progress(len(boxes) + 1, total, "measuring cross-talk")
     why_no_cross_talk = _why_no_cross_talk(slide, compared)
-    leaks = () if why_no_cross_talk else cross_talk(blocks, compared, _positions(compared, shifts))
-    yield Progress(len(boxes) + 2, total, "looking for seams")
+    cross_talk_of_pairs = () if why_no_cross_talk else cross_talk(blocks, compared, _positions(compared, shifts))
+    yield Progress(len(boxes) + 2, total, "checking the stitching")
     level, pixels = _coarse_level(slide), sum(block[0].size for block in blocks)
-    seams: tuple[Stitching, ...] = () if level is None else stitching(slide, compared, level, tissue)
+    patterns: tuple[Stitching, ...] = () if level is None else stitching(slide, compared, level, tissue)
     return SlideQuality(
-        findings=findings_of(slide, levels, pixels, shifts, leaks, seams),
+        findings=findings_of(slide, levels, pixels, shifts, cross_talk_of_pairs, patterns),
         channel_names=slide.channel_names,
         grey_levels=levels,
         shifts=shifts,
-        cross_talk=leaks,
-        stitching=seams,
+        cross_talk=cross_talk_of_pairs,
+        stitching=patterns,
         not_checked=tuple(_not_checked(why_no_cross_talk, level, tissue is None)),
         blocks=len(boxes),
         pixels=pixels,
@@ -176,7 +176,7 @@ def _compared(slide: Slide, roles: ChannelRoles) -> list[int]:
 
 
 def _positions(compared: Sequence[int], shifts: Sequence[ChannelShift]) -> list[tuple[float, float]]:
-    """How far each channel is displaced against the first, 0 where that cannot be told."""
+    """Displacement of each channel against the first; 0 if it cannot be measured."""
     known = {shift.second: shift.shift_px for shift in shifts if shift.first == compared[0] and not shift.reason}
     return [known.get(channel, (0.0, 0.0)) for channel in compared]
 
@@ -188,14 +188,14 @@ def _why_no_cross_talk(slide: Slide, compared: Sequence[int]) -> str:
         return "there is only one channel"
     pixel_um = max(slide.pixel_size_um or (0.0,))
     if pixel_um > COARSEST_PIXEL_UM:
-        return f"pixels of {pixel_um:.3g} µm do not show single nuclei and vessel walls"
+        return f"pixels of {pixel_um:.3g} µm are too large to resolve single nuclei and vessel walls"
     return ""
 
 
 def _not_checked(why_no_cross_talk: str, level: int | None, no_tissue: bool) -> list[str]:
-    said = [f"Cross-talk was not looked for: {why_no_cross_talk}."] if why_no_cross_talk else []
+    sentences = [f"Cross-talk was not measured: {why_no_cross_talk}."] if why_no_cross_talk else []
     if level is None:
-        said.append("Seams were not looked for: the file has no coarse levels; `napari-hrpn convert` adds them.")
+        sentences.append("Stitching was not checked: the file has no coarse levels; `napari-hrpn convert` adds them.")
     if no_tissue:
-        said.append("Blocks were taken from all over the slide: without coarse levels the tissue was not looked for.")
-    return said
+        sentences.append("Blocks were taken from the whole slide: without coarse levels the tissue was not detected.")
+    return sentences

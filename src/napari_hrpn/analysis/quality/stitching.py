@@ -1,4 +1,4 @@
-"""Stitching pattern of a slide: brightness that rises and falls with the fields of the camera."""
+"""Stitching pattern of a slide: brightness that varies with the period of the camera fields."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _PADDING = 4
 
 @dataclass(frozen=True)
 class Stitching:
-    """Periodic light along one axis of a slide."""
+    """Periodic brightness along one axis of a slide."""
 
-    axis: str  # "y" for seams that lie across, "x" for upright ones
-    # distance of the seams in pixels of the full resolution, within some per cent; NaN where none was found
+    axis: str  # "y" for horizontal seams, "x" for vertical ones
+    # distance between seams in pixels of the full resolution, to a few per cent; NaN if none were found
     period_px: float
-    depth: float  # rise and fall of the light from its lowest to its highest, as a share of its mean
-    # power at the period over that of its surroundings in the spectrum, the geometric mean over the channels
+    depth: float  # difference of the highest and the lowest brightness, as a share of the mean
+    # power at the period relative to neighbouring frequencies of the spectrum, as geometric mean over the channels
     score: float
-    reason: str = ""  # why there is no period; empty where there is
+    reason: str = ""  # why there is no period; empty if there is one
 
     @property
     def is_found(self) -> bool:
@@ -48,11 +48,11 @@ class Stitching:
 def stitching(
     slide: Slide, channels: Sequence[int], level: int, tissue: RegionMask | None
 ) -> tuple[Stitching, Stitching]:
-    """Look for periods in the light of a slide.
+    """Find periodic brightness in a slide.
 
-    The mean of the tissue in each row and column, less its slow changes, is taken apart into frequencies; the
-    channels' spectra are averaged geometrically, as a mosaic leaves its seams in all of them and tissue its clusters
-    in some. Periods of which the tissue holds fewer than four are not found.
+    The mean of the tissue in each row and column, without its slow changes, is split into frequencies. The spectra of
+    the channels are averaged geometrically, because seams appear in all channels while clusters of structures in the
+    tissue appear in some. A period is found only if the tissue spans at least four of it.
     """
     profiles = [_profiles(slide, channel, level, tissue) for channel in channels]
     down, across = slide.downsample(level)
@@ -65,14 +65,14 @@ def stitching(
 def _profiles(
     slide: Slide, channel: int, level: int, tissue: RegionMask | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean of the tissue in each row and in each column; NaN where there is little tissue."""
+    """Mean of the tissue in each row and in each column; NaN for rows and columns with little tissue."""
     pixels = slide.levels[level][channel]
     height, width = pixels.shape
     sums, counts = [np.zeros(height), np.zeros(width)], [np.zeros(height), np.zeros(width)]
     strips = [slice(start, min(start + _STRIP_PX, height)) for start in range(0, height, _STRIP_PX)]
-    middle, inside = _strip(pixels, strips[len(strips) // 2], tissue)
-    # single bright vessels would outweigh the light; one strip is enough to know what bright is
-    brightest = float(np.percentile(middle[inside], _BRIGHTEST_PERCENT)) if inside.any() else math.inf
+    sample, inside = _strip(pixels, strips[len(strips) // 2], tissue)
+    # pixels are clipped, because single bright vessels would outweigh the illumination; one strip gives the limit
+    brightest = float(np.percentile(sample[inside], _BRIGHTEST_PERCENT)) if inside.any() else math.inf
     for rows in strips:
         strip, mask = _strip(pixels, rows, tissue)
         strip = np.where(mask, np.minimum(strip, brightest), 0)
@@ -118,7 +118,7 @@ def _found(axis: str, profiles: Sequence[NDArray[np.float64]], downsample: float
 
 
 def _fundamental(score: NDArray[np.float64], places: NDArray[np.intp], trusted: float) -> int:
-    """Index of the highest score, or of a whole part of its frequency that is trusted too: seams have overtones."""
+    """Index of the fundamental frequency: seams have overtones, so 1/4, 1/3 or 1/2 of the best one is preferred."""
     highest = int(score.argmax())
     for part in (4, 3, 2):
         near = np.flatnonzero(np.abs(places - places[highest] / part) <= 1)
@@ -128,16 +128,16 @@ def _fundamental(score: NDArray[np.float64], places: NDArray[np.intp], trusted: 
 
 
 def _trusted_score(channels: int) -> float:
-    """Phantoms without seams reached 11 in one channel and 2.8 in three together, seams of 20 % reach 6 and more."""
+    """Lowest trusted score: phantoms without seams reached 11 in one channel and 2.8 in three, 20 % seams reach 6."""
     return 2 + 10 / channels
 
 
 def _amplitudes(profile: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]] | None:
-    """Extent of the tissue, and half the amplitude of each frequency relative to the mean."""
-    there = np.flatnonzero(np.isfinite(profile))
-    if len(there) < 2 * _SHORTEST_PERIOD_PX:
+    """Extent of the tissue, and half the amplitude of each frequency relative to the mean brightness."""
+    measured = np.flatnonzero(np.isfinite(profile))
+    if len(measured) < 2 * _SHORTEST_PERIOD_PX:
         return None
-    part = profile[there[0] : there[-1] + 1]
+    part = profile[measured[0] : measured[-1] + 1]
     part = np.where(np.isfinite(part), part, np.nanmean(part))
     slow = ndimage.gaussian_filter1d(part, len(part) / 8, mode="nearest")
     if not (slow > 0).all():
@@ -149,6 +149,6 @@ def _amplitudes(profile: NDArray[np.float64]) -> tuple[int, NDArray[np.float64]]
 
 
 def _over_surroundings(power: NDArray[np.float64], places: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Power over that expected of noise: the median around a frequency, which is ln 2 of the mean for noise."""
+    """Power relative to that of noise, which is the median around a frequency over ln 2."""
     medians = np.array([np.median(power[max(1, int(k / 1.6)) : int(k * 1.6) + 6]) for k in places])
     return np.asarray(power[places] * math.log(2) / np.maximum(medians, np.finfo(float).tiny))

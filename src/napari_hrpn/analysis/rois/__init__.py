@@ -1,4 +1,4 @@
-"""Regions of interest: levels on which they are looked at, their numbers, and random places."""
+"""Regions of interest: their metrics, the levels they are measured at, and random placement."""
 
 from napari_hrpn.analysis.rois.levels import RoiImages, roi_images
 from napari_hrpn.analysis.rois.measurement import RoiMeasurement, colocalize_roi, measure_roi, preview_roi

@@ -1,4 +1,4 @@
-"""Levels of images on which regions are looked at: those in common, and that which shows the correlation length."""
+"""Pyramid levels for measuring a region: those that all images share, and the one that shows the correlation length."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from napari_hrpn.core import Box
     from napari_hrpn.slides import ChunkCache, FinishedTiles, Region
 
-# a correlation length is found as well on a coarser level
-_LOOKED_AT_PX = 2**20
+# a coarser level gives the same correlation length and is read faster
+_CORRELATION_PX = 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class SharedLevel:
-    """A level that all images have."""
+    """A pyramid level that all images have."""
 
     number: int  # which level of the first image, 0 the finest
     downsample: tuple[float, float]  # full-resolution pixels per pixel, along y and x
@@ -37,23 +37,23 @@ class SharedLevel:
 
 
 def shared_levels(pyramids: Sequence[Sequence[da.Array]]) -> tuple[SharedLevel, ...]:
-    """Levels that all images have in one size, but for a last row or column."""
+    """Levels that exist in all images at the same size, give or take a last row or column."""
     first, *others = pyramids
     levels = []
-    for number, own in enumerate(first):
-        found = [_like(own, each) for each in others]
-        alike = [own, *(each for each in found if each is not None)]
+    for number, level in enumerate(first):
+        counterparts = [_like(level, image) for image in others]
+        alike = [level, *(image for image in counterparts if image is not None)]
         if len(alike) == len(pyramids):
-            height, width = np.min([each.shape for each in alike], axis=0).tolist()
-            arrays = tuple(each[:height, :width] for each in alike)
-            levels.append(SharedLevel(number, _downsample(first[0].shape, own.shape), arrays))
+            height, width = np.min([image.shape for image in alike], axis=0).tolist()
+            arrays = tuple(image[:height, :width] for image in alike)
+            levels.append(SharedLevel(number, _downsample(first[0].shape, level.shape), arrays))
     return tuple(levels)
 
 
 def _like(level: da.Array, pyramid: Sequence[da.Array]) -> da.Array | None:
-    """The level of a pyramid that is as coarse as a level of another one."""
-    # of an odd size, some programs keep the last pixel in coarser levels and others leave it out
-    alike = (each for each in pyramid if np.abs(np.subtract(each.shape, level.shape)).max() <= 1)
+    """The level of a pyramid that has the size of a level of another pyramid; None if there is none."""
+    # from an odd number of rows or columns, some programs keep the last pixel in coarser levels and others drop it
+    alike = (candidate for candidate in pyramid if np.abs(np.subtract(candidate.shape, level.shape)).max() <= 1)
     return next(alike, None)
 
 
@@ -63,7 +63,7 @@ def _downsample(full: tuple[int, int], size: tuple[int, int]) -> tuple[float, fl
 
 
 def _step(full: int, size: int) -> float:
-    """An odd edge makes the ratio of the sizes a little too large or too small."""
+    """Pixels per coarser pixel; rounded, because an odd size makes the ratio a little too large or too small."""
     whole = round(full / size)
     return float(whole) if size in (-(-full // whole), full // whole) else full / size
 
@@ -75,9 +75,9 @@ class RoiImages:
     Attributes
     ----------
     real : ProbeImage
-        What was imaged.
+        The imaged channel.
     predictions : tuple of ProbeImage
-        What was predicted, one at least.
+        The predicted channels, at least one.
     levels : tuple of SharedLevel
         Finest first.
     """
@@ -88,7 +88,7 @@ class RoiImages:
 
     @property
     def finished(self) -> FinishedTiles | None:
-        """What is predicted in all of them at this moment; None where all pixels are there."""
+        """Tiles that are predicted in all images at this moment; None if all pixels are predicted."""
         return in_all(image.slide.finished for image in (self.real, *self.predictions))
 
     @property
@@ -97,19 +97,19 @@ class RoiImages:
         return self.real.slide.shape
 
     def level_for(self, region: Region, most_px: float) -> SharedLevel:
-        """Finest level at which the rectangle around a region has no more than so many pixels.
+        """Finest level at which the rectangle around a region has at most a given number of pixels.
 
         Parameters
         ----------
         region : Region
-            Of the real slide.
+            A region of the real slide.
         most_px : float
-            What can be afforded.
+            Largest number of pixels.
 
         Returns
         -------
         SharedLevel
-            The coarsest where none is coarse enough.
+            The coarsest level if none is coarse enough.
         """
         area = region.bounds(self.shape).area
         fits = (level for level in self.levels if area / math.prod(level.downsample) <= most_px)
@@ -117,19 +117,19 @@ class RoiImages:
 
 
 def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImages:
-    """Put a real channel and its predictions together.
+    """Find the levels that a real channel and its predictions share.
 
     Parameters
     ----------
     real : ProbeImage
-        What was imaged.
+        The imaged channel.
     predictions : tuple of ProbeImage
-        What was predicted, of the same height and width.
+        The predicted channels, of the same height and width.
 
     Returns
     -------
     RoiImages
-        Lazy.
+        The images with lazy levels.
 
     Raises
     ------
@@ -138,14 +138,14 @@ def roi_images(real: ProbeImage, predictions: tuple[ProbeImage, ...]) -> RoiImag
     """
     if not predictions:
         raise AgreementError("There is no prediction to compare, expected one at least: choose one.")
-    for each in predictions:
-        if each.slide.shape != real.slide.shape:
-            (height, width), (own_height, own_width) = real.slide.shape, each.slide.shape
+    for prediction in predictions:
+        if prediction.slide.shape != real.slide.shape:
+            (height, width), (found_height, found_width) = real.slide.shape, prediction.slide.shape
             raise AgreementError(
-                f"{each.name} has {own_width} x {own_height} px and {real.name} {width} x {height}, expected one size: "
-                "choose a prediction of this slide."
+                f"{prediction.name} has {found_width} x {found_height} px and {real.name} {width} x {height}, expected "
+                "one size: choose a prediction of this slide."
             )
-    levels = shared_levels([_pyramid(each) for each in (real, *predictions)])
+    levels = shared_levels([_pyramid(image) for image in (real, *predictions)])
     return RoiImages(real, predictions, levels)
 
 
@@ -160,35 +160,35 @@ def block_side(
     finished: FinishedTiles | None = None,
     cache: ChunkCache | None = None,
 ) -> int:
-    """Side of the blocks of a bootstrap of any region, as `block_side_px` of pixels in memory."""
+    """Side of the bootstrap blocks of a region in pixels, like `block_side_px`, which takes pixels in memory."""
     box = region.bounds(real.slide.shape)
     if not box.area:
         return 1
-    looks = [_look(image, region, box, finished, cache) for image in (real, prediction)]
-    length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in looks)
-    _, mask, factor = looks[0]
+    samples = [_sample(image, region, box, finished, cache) for image in (real, prediction)]
+    length = max(correlation_length_px(pixels, mask) * factor for pixels, mask, factor in samples)
+    _, mask, factor = samples[0]
     area = float(mask.sum()) * factor**2
     return max(1, math.ceil(max(BLOCK_LENGTHS * length, math.sqrt(area / MOST_BLOCKS))))
 
 
-def _look(
+def _sample(
     image: ProbeImage, region: Region, box: Box, finished: FinishedTiles | None, cache: ChunkCache | None
 ) -> tuple[NDArray[Any], NDArray[np.bool_], float]:
-    """A region on the finest level on which it is small, which of its pixels are inside, and how coarse that is."""
+    """Pixels of a region at the finest level at which they are few, which of them are inside, and the downsample."""
     slide = image.slide
-    fits = [i for i in range(len(slide.levels)) if box.area / math.prod(slide.downsample(i)) <= _LOOKED_AT_PX]
+    fits = [i for i in range(len(slide.levels)) if box.area / math.prod(slide.downsample(i)) <= _CORRELATION_PX]
     level = min(fits, default=len(slide.levels) - 1)
     downsample = slide.downsample(level)
     rows, columns = (
-        slice(int(part.start / factor), max(int(part.start / factor) + 1, math.ceil(part.stop / factor)))
-        for part, factor in zip(box.slices, downsample, strict=True)
+        slice(int(extent.start / factor), max(int(extent.start / factor) + 1, math.ceil(extent.stop / factor)))
+        for extent, factor in zip(box.slices, downsample, strict=True)
     )
     if cache is None:
         pixels = np.asarray(slide.levels[level][image.channel, rows, columns].compute(scheduler="synchronous"))
     else:
         height, width = slide.levels[level].shape[1:]
-        part = slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
-        pixels = cache.read(slide.levels[level], slice(image.channel, image.channel + 1), *part)[0]
+        extent = slice(rows.start, min(rows.stop, height)), slice(columns.start, min(columns.stop, width))
+        pixels = cache.read(slide.levels[level], slice(image.channel, image.channel + 1), *extent)[0]
     mask = region.at_level(rows, columns, downsample)[: pixels.shape[0], : pixels.shape[1]]
     if finished is not None:
         mask = mask & finished.within(rows, columns, downsample)[: pixels.shape[0], : pixels.shape[1]]

@@ -1,6 +1,6 @@
-"""Measurement of a region: quickly from a coarse level, or exactly from every pixel.
+"""Metrics of a region of interest: a quick preview from a coarse level, or exact numbers from every pixel.
 
-Whatever its size, no more than a block of it is in memory.
+Exact numbers are counted block by block, so that memory does not grow with the region.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_hrpn.analysis.region_numbers import (
     region_numbers,
 )
 from napari_hrpn.analysis.rois.levels import block_side
-from napari_hrpn.analysis.scan.block_scan import PixelBlock, count_blocks, looks_in_turn
+from napari_hrpn.analysis.scan.block_scan import PixelBlock, count_blocks, count_in_turn
 from napari_hrpn.analysis.scan.pair_counters import NO_WINDOWS, PairRange, RegionCounter, scan_pairs
 from napari_hrpn.analysis.statistics.bootstrap import compare_blocks
 from napari_hrpn.analysis.statistics.colocalization import (
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.scan.pair_counters import CountedPairs, Scan, Windows
     from napari_hrpn.slides import FinishedTiles, Region
 
-# what is looked at to choose the range of the density, and what a preview may cost
+# pixels from which the range of the density is chosen, and pixels of a preview
 LOOK_PX = 2**20
 _PREVIEW_PX = 2**18
 _MOST_BEYOND = 0.01
@@ -56,18 +56,18 @@ _SETTINGS = EvaluationSettings()
 
 @dataclass(frozen=True, eq=False)
 class RoiMeasurement:
-    """A region's numbers.
+    """Metrics of a region for each prediction.
 
     Attributes
     ----------
     numbers : tuple of RegionNumbers
-        Of each prediction.
+        Metrics of each prediction.
     level : int
-        Level of the real slide that was read, 0 for every pixel.
+        Level of the real slide that was read; 0 means every pixel.
     downsample : tuple of float
         Full-resolution pixels per pixel of that level, along y and x.
     is_clipped : bool
-        Whether the region reaches beyond the slide, where nothing counts.
+        Whether the region reaches beyond the slide; that part is not counted.
     """
 
     numbers: tuple[RegionNumbers, ...]
@@ -77,7 +77,7 @@ class RoiMeasurement:
 
     @property
     def n(self) -> int:
-        """Pixels of that level."""
+        """Number of measured pixels, of the level that was read."""
         return self.numbers[0].sums.n
 
     @property
@@ -104,22 +104,23 @@ def preview_roi(
     most_px: float = _PREVIEW_PX,
     density_range: tuple[float, float] | None = None,
 ) -> RoiMeasurement:
-    """Numbers of a region from the finest level that can be afforded; without intervals.
+    """Quick metrics of a region from the finest level with few enough pixels; without intervals.
 
-    A coarse pixel is the mean of fine ones, in which noise cancels: r comes out higher than at full resolution.
+    A coarse pixel is the mean of fine ones, in which noise cancels, so r is higher than at full resolution.
 
     Parameters
     ----------
     images : RoiImages
-        What to compare.
+        Real channel and predictions.
     roi : Region
         The region.
     cache : ChunkCache, optional
-        What pixels are read through; without it they are read anew.
+        Cache of decoded chunks; without it pixels are read again each time.
     most_px : float
-        How many pixels the rectangle around the region may have.
+        Largest number of pixels of the rectangle around the region.
     density_range : tuple of float, optional
-        Stays, so that a plot does not jump, unless more than 1 % of the pixels lie beyond it.
+        Range of an earlier preview. It is kept, so that a plot does not jump, unless more than 1 % of the pixels lie
+        beyond it.
 
     Returns
     -------
@@ -144,21 +145,21 @@ def preview_roi(
 def measure_roi(
     images: RoiImages, roi: Region, *, resamples: int = 2000, seed: int = 0
 ) -> Generator[Progress, None, RoiMeasurement]:
-    """Numbers of a region from every pixel, with intervals; of unfinished predictions what is finished as it begins.
+    """Exact metrics of a region with intervals; of an unfinished prediction, the tiles finished at the start count.
 
     Parameters
     ----------
     images : RoiImages
-        What to compare.
+        Real channel and predictions.
     roi : Region
         The region.
     resamples, seed : int
-        Of the block bootstrap.
+        Number of draws of the block bootstrap, and seed of its random numbers.
 
     Yields
     ------
     Progress
-        After each block; of floating point, each is counted twice.
+        After each block; blocks of floating-point pixels are scanned twice.
 
     Returns
     -------
@@ -178,27 +179,28 @@ def measure_roi(
     inside, block = _Inside(roi, finished), _block(images, roi, coarse, border=border)
     inside_block = inside if coarse is finest else _Inside(roi, finished, coarse.downsample)
     density_range = _density_range_of(_chosen(coarse, block, inside_block))
-    # as in a report, so that both have the same intervals; the real pixels are read once for all predictions
+    # the same sides as in a report, so that intervals agree; the cache saves reading the real pixels per prediction
     cache = ChunkCache(_CACHE_BYTES)
-    sides = [block_side(images.real, each, roi, finished, cache) for each in images.predictions]
-    every = [{*(max(sides[0], side) for side in sides)}, *({side, max(sides[0], side)} for side in sides[1:])]
-    # the block may be all there is to read
-    in_blocks = partial(count_blocks, finest.arrays, looks=looks_in_turn, bounds=roi.bounds(images.shape).slices)
+    sides = [block_side(images.real, prediction, roi, finished, cache) for prediction in images.predictions]
+    # to be compared, the first prediction needs sums over the blocks of each other one, and vice versa
+    sides_of_each = [{*(max(sides[0], side) for side in sides)}, *({side, max(sides[0], side)} for side in sides[1:])]
+    # a small region is one block, which has been read already
+    in_blocks = partial(count_blocks, finest.arrays, block_map=count_in_turn, bounds=roi.bounds(images.shape).slices)
     scan = partial(_count_block, block) if coarse is finest else in_blocks
-    counters = yield from _counted(finest, inside, density_range, every, scan, windows)
+    counters = yield from _counted(finest, inside, density_range, sides_of_each, scan, windows)
     settings = replace(_SETTINGS, resamples=resamples, seed=seed)
     return _measurement(images, roi, finest, [counter.pairs for counter in counters], settings, sides)
 
 
 def colocalize_roi(images: RoiImages, roi: Region) -> tuple[Colocalization, ...]:
-    """Co-localisation of each prediction with the real channel in a region, at full resolution.
+    """Co-localisation of each prediction with the real channel in a region, with Costes' thresholds.
 
     Parameters
     ----------
     images : RoiImages
-        What to compare.
+        Real channel and predictions.
     roi : Region
-        The region; all of it is in memory.
+        The region; its pixels have to fit into memory.
 
     Returns
     -------
@@ -217,12 +219,12 @@ def colocalize_roi(images: RoiImages, roi: Region) -> tuple[Colocalization, ...]
         raise AgreementError(too_large_words(area))
     level = images.levels[0]
     real, *predicted = _chosen(level, _block(images, roi, level), _Inside(roi, images.finished))
-    return tuple(colocalization(real, each) for each in predicted)
+    return tuple(colocalization(real, prediction) for prediction in predicted)
 
 
 @dataclass(frozen=True)
 class _Inside:
-    """The pixels of a region on a level, of unfinished predictions those that are finished."""
+    """The pixels of a region at a level that are predicted already."""
 
     roi: Region
     finished: FinishedTiles | None
@@ -237,23 +239,23 @@ class _Inside:
 def _block(
     images: RoiImages, roi: Region, level: SharedLevel, cache: ChunkCache | None = None, border: int = 0
 ) -> PixelBlock:
-    """The rectangle around a region on a level."""
+    """The rectangle around a region at a level."""
     bounds = zip(roi.bounds(images.shape).slices, level.downsample, level.arrays[0].shape, strict=True)
     rows, columns = (
-        slice(min(math.floor(part.start / step), size), min(math.ceil(part.stop / step), size))
-        for part, step, size in bounds
+        slice(min(math.floor(extent.start / factor), size), min(math.ceil(extent.stop / factor), size))
+        for extent, factor, size in bounds
     )
     return PixelBlock(rows, columns, cache, border)
 
 
 def _chosen(level: SharedLevel, block: PixelBlock, inside: _Inside) -> list[NDArray[Any]]:
-    """Pixels of a block that are inside, of each image."""
+    """Pixels of a block that are inside, for each image."""
     mask = block.inside(inside)
     return [block.pixels(array)[mask] if mask.any() else np.empty(0, array.dtype) for array in level.arrays]
 
 
 def _is_within(level: SharedLevel, block: PixelBlock, inside: _Inside, density_range: tuple[float, float]) -> bool:
-    """Whether hardly a pixel lies beyond a range of grey levels."""
+    """Whether at most 1 % of the pixels lie beyond a range of grey levels."""
     low, high = density_range
     mask = block.inside(inside)
     most = _MOST_BEYOND * np.count_nonzero(mask)
@@ -262,13 +264,13 @@ def _is_within(level: SharedLevel, block: PixelBlock, inside: _Inside, density_r
 
 
 def _density_range_of(chosen: Sequence[NDArray[Any]]) -> tuple[float, float]:
-    """Choose the grey levels of a density."""
+    """Grey levels that a density of these pixels spans."""
     if not chosen[0].size:
         return 0.0, 1.0
-    if not all(np.isfinite(each).all() for each in chosen):
+    if not all(np.isfinite(pixels).all() for pixels in chosen):
         raise AgreementError("Some pixels are not finite (NaN or infinite), expected numbers: leave them out.")
-    ends = [tuple(map(float, np.percentile(each, DENSITY_PERCENTILES))) for each in chosen]
-    return range_of_density([(low, high) for low, high in ends], whole=any(each.dtype.kind in "biu" for each in chosen))
+    ends = [tuple(map(float, np.percentile(pixels, DENSITY_PERCENTILES))) for pixels in chosen]
+    return range_of_density([(low, high) for low, high in ends], whole=any(data.dtype.kind in "biu" for data in chosen))
 
 
 def _counted(
@@ -279,7 +281,7 @@ def _counted(
     scan: Scan,
     windows: Windows = NO_WINDOWS,
 ) -> Generator[Progress, None, list[RegionCounter]]:
-    """Count the pixel pairs of each prediction, with sums over blocks of some sides."""
+    """Count the pixel pairs of each prediction, with sums over blocks of the given sides."""
     pairs = [(level.arrays[0], predicted) for predicted in level.arrays[1:]]
     ranges = [PairRange(channels, inside) for channels in pairs]
 
@@ -295,7 +297,7 @@ def _counted(
 
 def _count_block(block: PixelBlock, counters: Sequence[BlockCounter[Any]]) -> Generator[Progress, None, None]:
     for counter in counters:
-        counter.add(counter.look(block))
+        counter.add(counter.count(block))
     yield Progress(1, 1)
 
 
@@ -307,14 +309,14 @@ def _measurement(
     settings: EvaluationSettings,
     sides: Sequence[int] = (),
 ) -> RoiMeasurement:
-    """Each prediction has blocks as wide as it needs, whatever others need; two are compared on the wider ones."""
+    """Measurement from counts; a prediction has blocks of its own side, and two are compared on the wider blocks."""
     resampling = {"resamples": settings.resamples, "seed": settings.seed}
     numbers = []
     for k, pairs in enumerate(counted):
         blocks, difference = pairs.blocks[sides[k]] if sides else None, None
         if k and sides:
-            both = max(sides[0], sides[k])
-            difference = compare_blocks(counted[0].blocks[both], pairs.blocks[both], **resampling)
-        found = region_numbers(roi.name, pairs.counts, settings, level.arrays[0].dtype, blocks)
-        numbers.append(replace(found, box_px=roi.bounds(images.shape), blocks=blocks, difference=difference))
+            common_side = max(sides[0], sides[k])
+            difference = compare_blocks(counted[0].blocks[common_side], pairs.blocks[common_side], **resampling)
+        metrics = region_numbers(roi.name, pairs.counts, settings, level.arrays[0].dtype, blocks)
+        numbers.append(replace(metrics, box_px=roi.bounds(images.shape), blocks=blocks, difference=difference))
     return RoiMeasurement(tuple(numbers), level.number, level.downsample, roi.reaches_beyond(images.shape))

@@ -1,4 +1,4 @@
-"""Random placement of rectangles on the tissue of a slide, without overlap where that is possible."""
+"""Random placement of rectangular regions on the tissue of a slide, without overlap where possible."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _ROUNDS = 20
 
 @dataclass(frozen=True)
 class RandomRois:
-    """What to place.
+    """Settings of a random placement of rectangles.
 
     Attributes
     ----------
     height_px, width_px : int
-        Of each rectangle; by default those of the paper.
+        Size of each rectangle; by default that of the paper.
     number : int
-        How many.
+        Number of rectangles.
     seed : int
-        Equal seeds give equal places.
+        Seed of the random numbers: equal seeds give equal places.
     least_tissue : float
-        Share of a rectangle that has to be tissue, 0 to 1.
+        Smallest share of a rectangle that has to be tissue, 0 to 1.
     """
 
     height_px: int = 864
@@ -47,14 +47,14 @@ class RandomRois:
 
 @dataclass(frozen=True)
 class PlacedRois:
-    """What was placed.
+    """Rectangles that were placed.
 
     Attributes
     ----------
     boxes : tuple of Box
-        In full-resolution pixels.
+        The rectangles, in full-resolution pixels.
     overlapping : int
-        How many of them overlap another one.
+        Number of them that overlap another one.
     """
 
     boxes: tuple[Box, ...]
@@ -74,17 +74,17 @@ def random_rois(
     slide_shape : tuple of int
         Height and width of the slide in pixels.
     settings : RandomRois
-        What to place.
+        Size, number and seed.
     tissue : RegionMask, optional
-        Where the tissue is; everywhere where left out.
+        Mask of the tissue; without it all of the slide counts as tissue.
     taken : sequence of Box
-        Rectangles that are there already, not to be overlapped either.
+        Rectangles placed earlier, which must not be overlapped either.
 
     Returns
     -------
     PlacedRois
-        Fewer than asked for where too few places have enough tissue. They overlap only where so many places without
-        overlap were not found.
+        Fewer than requested if too few places have enough tissue. They overlap only if not enough places without
+        overlap were found.
 
     Raises
     ------
@@ -97,9 +97,9 @@ def random_rois(
     if not len(places):
         raise AnalysisError(
             f"No place of {settings.width_px} x {settings.height_px} px was found with {settings.least_tissue:.0%} of "
-            "tissue: ask for less tissue or for smaller regions."
+            "tissue: choose a smaller share of tissue or smaller regions."
         )
-    chosen = _apart(places, settings, taken, random)
+    chosen = _without_overlap(places, settings, taken, random)
     chosen += _least_covered(places, settings, [*taken, *chosen], settings.number - len(chosen))
     return PlacedRois(tuple(chosen), sum(_overlaps_any(box, [*taken, *chosen]) for box in chosen))
 
@@ -108,24 +108,24 @@ def _check(slide_shape: tuple[int, int], settings: RandomRois) -> None:
     height, width = slide_shape
     if not 1 <= settings.number <= _MOST_ROIS or min(settings.height_px, settings.width_px) < 1:
         raise AnalysisError(
-            f"{settings.number} regions of {settings.width_px} x {settings.height_px} px were asked for, expected 1 to "
-            f"{_MOST_ROIS} of one pixel or more."
+            f"{settings.number} regions of {settings.width_px} x {settings.height_px} px were requested, expected 1 to "
+            f"{_MOST_ROIS} regions of one pixel or more: change the number or the size."
         )
     if settings.height_px > height or settings.width_px > width:
         raise AnalysisError(
             f"The slide has {width} x {height} px, expected {settings.width_px} x {settings.height_px} px or more for "
-            "a region of that size: ask for smaller regions."
+            "a region of that size: choose smaller regions."
         )
 
 
 def _places(
     slide_shape: tuple[int, int], settings: RandomRois, tissue: RegionMask | None, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Upper left corners with enough tissue, shape (places, 2), in random order; those of grids among them."""
+    """Upper left corners with enough tissue, shape (places, 2): random ones, then those of a grid."""
     size = np.array([settings.height_px, settings.width_px])
     room = np.array(slide_shape) - size
     corners = random.integers(0, room + 1, (settings.number * _TRIES_PER_ROI, 2))
-    # where little room is left, only a grid holds as many as fit
+    # if the rectangles nearly fill the slide, only a grid holds as many as fit
     steps = [np.arange(first, last + 1, step) for first, last, step in zip((0, 0), room, size, strict=True)]
     grid = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 2)
     corners = np.concatenate([corners, grid[: settings.number * _TRIES_PER_ROI]])
@@ -135,20 +135,20 @@ def _places(
     return corners[shares >= settings.least_tissue]
 
 
-def _apart(
+def _without_overlap(
     places: NDArray[np.int64], settings: RandomRois, taken: Sequence[Box], random: np.random.Generator
 ) -> list[Box]:
-    """As many as are wanted, none of which overlaps another, or the most that were found in some rounds."""
+    """The requested number of places without overlap, or the most that were found in several rounds."""
     for box in taken:
         places = places[_common_areas(places, settings, box) == 0]
     best: list[Box] = []
-    for turn in range(_ROUNDS):
-        # the places come at random, and the grid after them; at last the grid comes first
-        left = places[::-1] if turn == _ROUNDS - 1 else places if turn == 0 else random.permutation(places)
+    for attempt in range(_ROUNDS):
+        # random places first, the grid after them; the last round begins with the grid
+        remaining = places[::-1] if attempt == _ROUNDS - 1 else places if attempt == 0 else random.permutation(places)
         found: list[Box] = []
-        while len(left) and len(found) < settings.number:
-            found.append(_box(left[0], settings))
-            left = left[_common_areas(left, settings, found[-1]) == 0]
+        while len(remaining) and len(found) < settings.number:
+            found.append(_box(remaining[0], settings))
+            remaining = remaining[_common_areas(remaining, settings, found[-1]) == 0]
         best = max(best, found, key=len)
         if len(best) == settings.number:
             break
@@ -156,7 +156,7 @@ def _apart(
 
 
 def _least_covered(places: NDArray[np.int64], settings: RandomRois, there: Sequence[Box], number: int) -> list[Box]:
-    """Further places, one after the other where the least of it is covered."""
+    """Further places, each where other rectangles cover the least of it."""
     places = places[: settings.number * _TRIES_PER_ROI]
     covered = np.zeros(len(places))
     found: list[Box] = []
@@ -177,7 +177,7 @@ def _box(corner: NDArray[np.int64], settings: RandomRois) -> Box:
 
 
 def _common_areas(corners: NDArray[np.int64], settings: RandomRois, box: Box) -> NDArray[np.int64]:
-    """Pixels that a rectangle at each corner has in common with a box."""
+    """Area in pixels that a rectangle at each corner shares with a box."""
     y, x = corners.T
     height = np.minimum(y + settings.height_px, box.y1) - np.maximum(y, box.y0)
     width = np.minimum(x + settings.width_px, box.x1) - np.maximum(x, box.x0)

@@ -1,1 +1,1 @@
-"""Scan of slides, block by block, and what is counted of their pixel pairs on the way."""
+"""Scan of slides, block by block, and counters of their pixel pairs."""

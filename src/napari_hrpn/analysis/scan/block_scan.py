@@ -1,6 +1,6 @@
-"""Block by block scan of whole slides, in which everything that is counted of their pixels is counted at once.
+"""Block-by-block scan of whole slides: all counters get each block of pixels, so each pixel is read once.
 
-The rule: a counter takes blocks of any size, and what it found in them is added up in their order.
+The rule: a counter accepts blocks of any size, and its results are added up in the order of the blocks.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
 BLOCK_EDGE = 2048
 BLOCK_PX = BLOCK_EDGE**2
 LARGEST_COMMON_CHUNK = 4096
-# NumPy lets go of the interpreter while it counts; more would hold more blocks in memory and keep a viewer waiting
+# NumPy releases the interpreter lock while it counts; more threads would hold more blocks and slow down a viewer
 _THREADS = min(8, os.cpu_count() or 1)
 
 _Found = TypeVar("_Found")
 
 
 class Inside(Protocol):
-    """A region, or tiles that are finished."""
+    """Part of a slide: a region, or the finished tiles of a prediction."""
 
     def within(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
         """Which pixels of a rectangle are inside."""
 
 
 class PixelBlock:
-    """A rectangle of some channels of one size: each is read when a counter asks for it, and once."""
+    """A rectangle of channels of one size; each channel is read once, when a counter uses it."""
 
     def __init__(
         self,
@@ -75,15 +75,15 @@ class PixelBlock:
     def pixels(self, channel: da.Array) -> NDArray[Any]:
         """Pixels of a channel of shape (y, x)."""
         rows, columns = self._around(channel.shape, self._border_of(channel))
-        read, (y, x) = self._read(channel), self.origin
-        return read[y - rows.start :, x - columns.start :][: self.shape[0], : self.shape[1]]
+        pixels, (y, x) = self._read(channel), self.origin
+        return pixels[y - rows.start :, x - columns.start :][: self.shape[0], : self.shape[1]]
 
     def with_border(self, channel: da.Array, border: int) -> NDArray[Any]:
-        """Pixels of a channel with those around the block, no more than it has a border; mirrored beyond the slide."""
+        """Pixels of the block and of a border around it, mirrored beyond the slide; at most the block's own border."""
         return self._mirrored(self._read(channel), border, channel.shape)
 
     def inside_with_border(self, region: Inside | None, border: int, slide_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-        """Which pixels of the block and around it are inside, for `with_border`."""
+        """Which pixels of the block and of the border around it are inside, for `with_border`."""
         rows, columns = self._around(slide_shape, self._border)
         if region is None:
             return np.ones([size + 2 * border for size in self.shape], bool)
@@ -95,29 +95,28 @@ class PixelBlock:
     def _around(self, slide_shape: tuple[int, ...], border: int) -> Box:
         """The rectangle with a border, as far as it lies on the slide."""
         rows, columns = (
-            slice(max(part.start - border, 0), min(part.stop + border, max(size, part.stop)))
-            for part, size in zip((self.rows, self.columns), slide_shape, strict=True)
+            slice(max(extent.start - border, 0), min(extent.stop + border, max(size, extent.stop)))
+            for extent, size in zip((self.rows, self.columns), slide_shape, strict=True)
         )
         return rows, columns
 
     def _mirrored(self, around: NDArray[Any], border: int, slide_shape: tuple[int, ...]) -> NDArray[Any]:
-        places = []
-        read = self._around(slide_shape, self._border)
-        for part, outer, size in zip((self.rows, self.columns), read, slide_shape, strict=True):
-            place = np.arange(part.start - border, part.stop + border) % (2 * size)
-            places.append(np.minimum(place, 2 * size - 1 - place) - outer.start)
-        return around[np.ix_(*places)]
+        indices, read = [], self._around(slide_shape, self._border)
+        for extent, padded, size in zip((self.rows, self.columns), read, slide_shape, strict=True):
+            index = np.arange(extent.start - border, extent.stop + border) % (2 * size)
+            indices.append(np.minimum(index, 2 * size - 1 - index) - padded.start)
+        return around[np.ix_(*indices)]
 
     def _read(self, channel: da.Array) -> NDArray[Any]:
         if channel.name not in self._pixels:
             box = self._around(channel.shape, self._border_of(channel))
-            # no threads of dask's own, which would stay behind: those that count are enough, and end with the pass
-            read = self._cache.read(channel, *box) if self._cache else channel[box].compute(scheduler="synchronous")
-            self._pixels[channel.name] = np.asarray(read)
+            # not in dask's threads, which would outlive the scan: the counting threads are enough and end with it
+            pixels = self._cache.read(channel, *box) if self._cache else channel[box].compute(scheduler="synchronous")
+            self._pixels[channel.name] = np.asarray(pixels)
         return self._pixels[channel.name]
 
     def inside(self, region: Inside | None) -> NDArray[np.bool_]:
-        """Which pixels lie in a region, or in tiles that are finished; all without one."""
+        """Which pixels lie in a region, or in tiles that are finished; all if no region is given."""
         if id(region) not in self._inside:
             whole = np.ones(self.shape, bool)
             self._inside[id(region)] = whole if region is None else region.within(self.rows, self.columns)
@@ -125,12 +124,12 @@ class PixelBlock:
 
 
 class BlockCounter(Protocol[_Found]):
-    """Something that is counted of the pixels of slides.
+    """Counter of something in the pixels of slides, block by block.
 
     Attributes
     ----------
     border : int
-        Rows and columns around a block that it needs.
+        Number of rows and columns around a block that the counter needs.
     bordered : tuple of str
         Names of the channels of which it needs them.
     """
@@ -138,73 +137,70 @@ class BlockCounter(Protocol[_Found]):
     border: int = 0
     bordered: tuple[str, ...] = ()
 
-    def look(self, block: PixelBlock) -> _Found:
-        """Count a block; this may run in several threads or processes at once, and changes nothing."""
+    def count(self, block: PixelBlock) -> _Found:
+        """Count a block; several threads or processes may do so at once, so the counter must not change."""
 
-    def add(self, found: _Found) -> None:
-        """Add what was found in the next block."""
+    def add(self, result: _Found) -> None:
+        """Add the result of the next block."""
 
 
-class Looks(Protocol):
-    """Where blocks are looked at: in the threads of this process, or elsewhere."""
+class BlockMap(Protocol):
+    """Function that lets counters count blocks, in the threads of this process or on the workers of a cluster."""
 
     def __call__(self, counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
-        """What the counters found in each block, in the order of the blocks; leaves nothing behind when closed."""
+        """Yield the results of the counters for each block, in the order of the blocks; closing it ends all threads."""
 
 
-def look_at(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
-    """Take some counters over one block."""
+def count_block(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
+    """Let counters count one block."""
     border = max((counter.border for counter in counters), default=0)
     block = PixelBlock(*box, border=border, bordered={name for counter in counters for name in counter.bordered})
-    return [counter.look(block) for counter in counters]
-
-
-def looks_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
-    """Look at blocks in this process; several are read and looked at side by side.
+    return [counter.count(block) for counter in counters]
 
     Parameters
     ----------
     counters : sequence of BlockCounter
-        What is counted.
+        Counters that get each block.
     boxes : sequence of tuple of slice
         Rows and columns of the blocks.
 
     Yields
     ------
     list
-        What each counter found in the next block.
+        Result of each counter for the next block.
     """
     pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="slide-blocks")
     try:
-        left = iter(boxes)
-        under_way = deque(pool.submit(look_at, box, counters) for box in islice(left, _THREADS + 1))
-        while under_way:
-            found = under_way.popleft().result()
-            under_way.extend(pool.submit(look_at, box, counters) for box in islice(left, 1))
-            yield found
+        remaining = iter(boxes)
+        # one block more than threads: no thread waits for work, and memory holds few blocks
+        running = deque(pool.submit(count_block, box, counters) for box in islice(remaining, _THREADS + 1))
+        while running:
+            results = running.popleft().result()
+            running.extend(pool.submit(count_block, box, counters) for box in islice(remaining, 1))
+            yield results
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def looks_in_turn(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
-    """Look at one block after the other in this thread, which leaves a viewer its time, with one of them in memory."""
+def count_in_turn(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+    """Count one block after the other in this thread: one block is in memory, and a viewer stays responsive."""
     for box in boxes:
-        yield look_at(box, counters)
+        yield count_block(box, counters)
 
 
 def count_blocks(
     channels: Sequence[da.Array],
     counters: Sequence[BlockCounter[Any]],
-    looks: Looks = looks_in_threads,
+    block_map: BlockMap = count_in_threads,
     bounds: Box | None = None,
 ) -> Generator[Progress, None, None]:
-    """Take some counters over all blocks of slides, or of a part; while some are counted, the next ones are read."""
+    """Count all blocks of slides, or of a part of them, with all counters; the next blocks are read meanwhile."""
     height, width = channels[0].shape
     boxes = _boxes(channels, bounds or (slice(0, height), slice(0, width)))
-    with closing(looks(counters, boxes)) as each:
-        for done, found in enumerate(each, start=1):
-            for counter, part in zip(counters, found, strict=True):
-                counter.add(part)
+    with closing(block_map(counters, boxes)) as results:
+        for done, block_results in enumerate(results, start=1):
+            for counter, result in zip(counters, block_results, strict=True):
+                counter.add(result)
             yield Progress(done, len(boxes))
 
 
@@ -216,10 +212,11 @@ def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> N
             f"{predicted.shape[0]} x {predicted.shape[1]}; expected one size"
         )
         raise AgreementError(msg)
-    for each in masks:
-        covered = [size * factor for size, factor in zip(each.mask.shape, each.downsample, strict=True)]
+    for mask in masks:
+        covered = [size * factor for size, factor in zip(mask.mask.shape, mask.downsample, strict=True)]
         if any(
-            abs(own - size) > factor for own, size, factor in zip(covered, real.shape, each.downsample, strict=True)
+            abs(length - size) > factor
+            for length, size, factor in zip(covered, real.shape, mask.downsample, strict=True)
         ):
             msg = (
                 f"a mask covers {covered[0]:.0f} x {covered[1]:.0f} px and the slide is {real.shape[0]} x "
@@ -229,8 +226,8 @@ def check_sizes(real: Slide, predicted: Slide, masks: Sequence[RegionMask]) -> N
 
 
 def _boxes(channels: Sequence[da.Array], bounds: Box) -> list[Box]:
-    """Blocks of about 4 million pixels whose edges are those of stored chunks of all, as far as these agree."""
-    rows, columns = (reduce(_common, sizes) for sizes in zip(*(each.chunksize for each in channels), strict=True))
+    """Blocks of about 4 million pixels that begin and end with stored chunks of all channels, if these match."""
+    rows, columns = (reduce(_common, sizes) for sizes in zip(*(channel.chunksize for channel in channels), strict=True))
     width = channels[0].shape[1]
     block_width = columns * max(1, BLOCK_EDGE // columns)
     block_height = rows * max(1, BLOCK_PX // (min(block_width, width) * rows))
@@ -238,7 +235,7 @@ def _boxes(channels: Sequence[da.Array], bounds: Box) -> list[Box]:
 
 
 def _parts(whole: slice, chunk: int, length: int) -> list[slice]:
-    """Parts of a length, the first of which begins with a chunk, as far as they lie in the whole."""
+    """Parts of equal length, counted from the first chunk that the whole meets, and cut to the whole."""
     first = whole.start // chunk * chunk
     return [
         slice(max(start, whole.start), min(start + length, whole.stop)) for start in range(first, whole.stop, length)
@@ -246,5 +243,6 @@ def _parts(whole: slice, chunk: int, length: int) -> list[slice]:
 
 
 def _common(first: int, second: int) -> int:
+    # chunks of 512 and 1000 px would only meet every 64,000 px: such a block would not fit into memory
     common = math.lcm(first, second)
     return common if common <= LARGEST_COMMON_CHUNK else max(first, second)

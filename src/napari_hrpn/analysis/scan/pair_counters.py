@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     Channels = tuple[da.Array, da.Array]
     Scan = Callable[[Sequence[BlockCounter[Any]]], Generator[Progress, None, None]]
 
-# pixels that a local statistic is computed of at once: some float64 images of that size are in memory
+# number of pixels for which a window statistic is computed at once, which takes several float64 images of that size
 _PIECE_PX = 2**20
 _Counters = TypeVar("_Counters", bound="Sequence[BlockCounter[Any]]")
 
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows that are asked for, and the largest grey level that a pixel may have."""
+    """The requested window statistics, and the largest possible grey level of a pixel."""
 
     asked: tuple[Window, ...] = ()
     data_range: float = math.nan
 
     @property
     def border(self) -> int:
-        """Rows and columns around a block that the widest of them needs."""
+        """Number of rows and columns around a block that the widest window needs."""
         return max((window.border for window in self.asked), default=0)
 
     def maps(
@@ -58,28 +58,28 @@ class Windows:
         border, (height, width) = window.border, block.shape
         y, p = (block.with_border(channel, border) for channel in channels)
         known = block.inside_with_border(finished, border, channels[0].shape) & np.isfinite(y) & np.isfinite(p)
-        found = np.full(block.shape, math.nan)
+        values = np.full(block.shape, math.nan)
         rows = max(4 * border, _PIECE_PX // (width + 2 * border), 1)
         for top in range(0, height, rows):
             piece = slice(top, min(top + rows, height) + 2 * border)
-            found[top : top + rows] = self._piece(window, y[piece], p[piece], known[piece])
-        return found
+            values[top : top + rows] = self._piece(window, y[piece], p[piece], known[piece])
+        return values
 
-    def _piece(self, window: Window, y: Values, p: Values, known: NDArray[np.bool_]) -> Values:
-        """Values of the pixels that are not in the border of a piece."""
+    def _piece(self, window: Window, real: Values, predicted: Values, known: NDArray[np.bool_]) -> Values:
+        """Values of the pixels of a piece, without its border."""
         border = window.border
-        core = slice(border, y.shape[0] - border), slice(border, y.shape[1] - border)
+        core = slice(border, real.shape[0] - border), slice(border, real.shape[1] - border)
         whole = known.all()
-        # a running sum would carry one NaN into a whole row
-        y, p = (np.where(known, values.astype(np.float64), 0.0) for values in (y, p))
-        values = window.values(y, p, self.data_range)[core]
+        # a single NaN would spread over a whole row through the running sums of a filter
+        real, predicted = (np.where(known, values.astype(np.float64), 0.0) for values in (real, predicted))
+        values = window.values(real, predicted, self.data_range)[core]
         return values if whole else np.where(minimum_filter(known, 2 * border + 1)[core], values, math.nan)
 
 
 def window_sums(
     maps: Mapping[str, Values], part: tuple[slice, slice], inside: NDArray[np.bool_]
 ) -> dict[str, WindowSums]:
-    """Sums of the values of some pixels of a part of a block."""
+    """Sums of the window values of the pixels inside, for a part of a block."""
     chosen = {key: values[part][inside] for key, values in maps.items()}
     known = {key: values[np.isfinite(values)] for key, values in chosen.items()}
     return {key: WindowSums(values.size, float(values.sum())) for key, values in known.items()}
@@ -90,7 +90,7 @@ NO_WINDOWS = Windows()
 
 @dataclass(frozen=True)
 class CountedPairs:
-    """Pixel pairs of a region and their sums over blocks, by the side of the blocks; tiles are pooled with ``+``."""
+    """Counts of the pixel pairs of a region, and sums over blocks by the side of the blocks; pooled with ``+``."""
 
     counts: PairCounts
     blocks: Mapping[int, BlockSums] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class CountedPairs:
         return CountedPairs(self.counts + other.counts, blocks)
 
     def with_windows(self, windows: Mapping[str, WindowSums]) -> CountedPairs:
-        """The same pixels, with sums of what their neighbours are needed for."""
+        """The same counts, with sums of window statistics added."""
         return replace(self, counts=replace(self.counts, windows=windows))
 
 
@@ -112,7 +112,7 @@ def count_pairs(
     sides_px: Collection[int] = (),
     origin: tuple[int, int] = (0, 0),
 ) -> CountedPairs:
-    """Count some pixels of a rectangle that begins at an origin."""
+    """Count the pixel pairs inside a rectangle that begins at an origin."""
     blocks = {side: BlockSums(side) for side in sides_px}
     if inside.any():
         blocks = {side: update_blocks(sums, real, predicted, inside, origin) for side, sums in blocks.items()}
@@ -122,14 +122,14 @@ def count_pairs(
 def no_pairs(
     channels: Channels, bins: PairBins, sides_px: Collection[int] = (), windows: Windows = NO_WINDOWS
 ) -> CountedPairs:
-    """Counts of no pixel."""
+    """Empty counts, to which those of blocks are added."""
     real, predicted = (np.empty((0, 0), channel.dtype) for channel in channels)
-    found = count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
-    return found.with_windows({window.name: WindowSums() for window in windows.asked})
+    pairs = count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
+    return pairs.with_windows({window.name: WindowSums() for window in windows.asked})
 
 
 class PairRange(BlockCounter[tuple[float, float]]):
-    """Smallest and largest pixel of two channels, as a counter: what floating point is counted in follows from it."""
+    """Counter of the smallest and largest pixel of two channels, between which bins for floating point are placed."""
 
     def __init__(self, channels: Channels, inside: Inside | None = None) -> None:
         self._channels, self._inside = channels, inside
@@ -137,12 +137,12 @@ class PairRange(BlockCounter[tuple[float, float]]):
 
     @property
     def is_known(self) -> bool:
-        """Whether the types of the pixels say it, so that no pass is needed."""
+        """Whether the pixel types alone define the bins, so that no pass over the pixels is needed."""
         return self._of_types is not None
 
     @property
     def bins(self) -> ValueBins:
-        """Grey levels to count, after the pass."""
+        """Bins for the grey levels; valid after the pass."""
         whole = all(channel.dtype.kind != "f" for channel in self._channels)
         low, high = (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
         return self._of_types or bins_between(low, high, whole=whole)
@@ -151,8 +151,8 @@ class PairRange(BlockCounter[tuple[float, float]]):
     def _of_types(self) -> ValueBins | None:
         return bins_of_types(*(channel.dtype for channel in self._channels))
 
-    def look(self, block: PixelBlock) -> tuple[float, float]:
-        """Ends of a block."""
+    def count(self, block: PixelBlock) -> tuple[float, float]:
+        """Smallest and largest pixel of a block."""
         inside = None if self._inside is None else block.inside(self._inside)
         if inside is not None and not inside.any():
             return math.inf, -math.inf
@@ -160,13 +160,13 @@ class PairRange(BlockCounter[tuple[float, float]]):
         checked = checked_pair(real, predicted, inside)
         return min(pixels.min().item() for pixels in checked), max(pixels.max().item() for pixels in checked)
 
-    def add(self, found: tuple[float, float]) -> None:
+    def add(self, ends: tuple[float, float]) -> None:
         """Widen the range."""
-        self._low, self._high = min(self._low, found[0]), max(self._high, found[1])
+        self._low, self._high = min(self._low, ends[0]), max(self._high, ends[1])
 
 
 class RegionCounter(BlockCounter[CountedPairs | None]):
-    """The pairs of two channels in one region, with sums over blocks of some sides, as a counter."""
+    """Counter of the pixel pairs of two channels in one region, with sums over blocks of one or more sides."""
 
     def __init__(
         self,
@@ -184,35 +184,35 @@ class RegionCounter(BlockCounter[CountedPairs | None]):
 
     @property
     def pairs(self) -> CountedPairs:
-        """All that was counted."""
+        """Counts of all blocks so far."""
         return self._counted or no_pairs(self._channels, self._bins, self._sides, self._windows)
 
-    def look(self, block: PixelBlock) -> CountedPairs | None:
-        """Pairs of a block; None where nothing of it is inside."""
+    def count(self, block: PixelBlock) -> CountedPairs | None:
+        """Pairs of a block; None if no pixel of it is inside."""
         inside = block.inside(self._inside)
         if not inside.any():
             return None
         real, predicted = (block.pixels(channel) for channel in self._channels)
-        found = count_pairs(real, predicted, inside, self._bins, self._sides, block.origin)
+        pairs = count_pairs(real, predicted, inside, self._bins, self._sides, block.origin)
         maps = self._windows.maps(block, self._channels, self._finished)
-        return found.with_windows(window_sums(maps, (slice(None), slice(None)), inside))
+        return pairs.with_windows(window_sums(maps, (slice(None), slice(None)), inside))
 
-    def add(self, found: CountedPairs | None) -> None:
+    def add(self, pairs: CountedPairs | None) -> None:
         """Pool the pairs."""
-        if found is not None:
-            self._counted = found if self._counted is None else self._counted + found
+        if pairs is not None:
+            self._counted = pairs if self._counted is None else self._counted + pairs
 
 
 def scan_pairs(
     ranges: Sequence[PairRange], counters: Callable[[], _Counters], scan: Scan
 ) -> Generator[Progress, None, _Counters]:
-    """Take counters over pixels, in a pass after that for the ranges where pixels are of floating point."""
-    unknown = [one for one in ranges if not one.is_known]
+    """Count all pixels; floating-point pixels take an earlier pass that finds their range."""
+    unknown = [pixel_range for pixel_range in ranges if not pixel_range.is_known]
     passes = 2 if unknown else 1
     if unknown:
         for report in scan(unknown):
             yield Progress(report.done, passes * report.total)
-    made = counters()
-    for report in scan(made):
+    all_counters = counters()
+    for report in scan(all_counters):
         yield Progress(report.done + (passes - 1) * report.total, passes * report.total)
-    return made
+    return all_counters

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
     Box = tuple[slice, slice]
     Channels = tuple[da.Array, da.Array]
-    Looked = tuple[dict[int, CountedPairs], dict[int, Any], dict[int, Box]]
+    BlockResult = tuple[dict[int, CountedPairs], dict[int, Any], dict[int, Box]]
     Settle = Callable[[int, PairCounts, BlockSums | None], Any]
     Maps = dict[str, Values]
 
-# beside the numbers of the regions: the tissue, or the frame where there is none, and what is not tissue
+# keys beside the indices of the regions: the tissue (or the frame, if there is no tissue), and all that is not tissue
 _FIRST, _OUTSIDE = -1, -2
-# of one region up to 2 MB; the largest ones, as they are those that take longest to be read again
+# counts of a region take up to 2 MB; the largest regions are kept, because reading them again would take longest
 _MOST_KEPT = 50
 
 
@@ -68,31 +68,31 @@ def slide_pairs(
     block_sides_px: Sequence[int] = (),
     windows: Windows = NO_WINDOWS,
 ) -> Generator[Progress, None, SlidePairs]:
-    """Count the pixel pairs of a real and a predicted channel at full resolution.
+    """Count the pixel pairs of a real and a predicted channel at full resolution, in one scan.
 
-    Of a prediction that is not finished, pixels of finished tiles count alone, as they are when this begins.
+    If the prediction is not finished, only pixels of the tiles that are finished at the start count.
 
     Parameters
     ----------
     real : Slide
         The slide with the imaged probe.
     real_channel : int
-        Its channel of the probe.
+        Index of its probe channel.
     predicted : Slide
         The prediction, of the same height and width.
     predicted_channel : int
-        Its channel.
+        Index of its channel.
     tissue : RegionMask, optional
-        Of the real slide.
+        Tissue of the real slide.
     rois : sequence of Region
-        Regions of the real slide. A pixel is in an annotation if its centre is, whether it includes or excludes.
+        Regions of the real slide. A pixel is in an annotation of either kind if its centre is.
     density_range : tuple of float, optional
-        Grey levels for the densities; none are made where left out.
+        Grey levels that the densities span; without it no density is counted.
     block_sides_px : sequence of int, optional
-        Sides of the blocks of the tissue (of the frame, where there is no tissue) and of each region; no blocks are
-        made where left out.
+        Side of the blocks of the tissue (of the frame, if there is no tissue), then one for each region; without it
+        no sums over blocks are made.
     windows : Windows
-        Statistics that need the neighbours of a pixel; none where left out.
+        Statistics that need the neighbours of a pixel; none by default.
 
     Yields
     ------
@@ -102,30 +102,30 @@ def slide_pairs(
     Returns
     -------
     SlidePairs
-        The same for any chunks that the slides are stored in.
+        The counts; they do not depend on the chunks in which the slides are stored.
 
     Raises
     ------
     AgreementError
-        If the slides differ in size, a mask is not of their size, or pixels are not finite.
+        If the slides differ in size, a mask does not have their size, or pixels are not finite.
     SlideError
         If one of them cannot be read.
     """
     check_sizes(real, predicted, [part for part in (tissue, *rois) if isinstance(part, RegionMask)])
     channels = real.levels[0][real_channel], predicted.levels[0][predicted_channel]
     finished = in_all((real.finished, predicted.finished))
-    extremes = PairRange(channels, finished)
-    how = tissue, rois, block_sides_px, finished
+    pixel_range = PairRange(channels, finished)
+    regions_to_count = tissue, rois, block_sides_px, finished
     (counter,) = yield from scan_pairs(
-        [extremes],
-        lambda: [PairCounter(channels, PairBins(extremes.bins, density_range), *how, windows=windows)],
+        [pixel_range],
+        lambda: [PairCounter(channels, PairBins(pixel_range.bins, density_range), *regions_to_count, windows=windows)],
         partial(count_blocks, channels),
     )
     return counter.pairs
 
 
-class PairCounter(BlockCounter["Looked"]):
-    """The pairs of two channels in the tissue, all else, and each region, with sums over small blocks, as a counter."""
+class PairCounter(BlockCounter["BlockResult"]):
+    """Counter of the pixel pairs of two channels in the tissue, outside of it, and in each region, with block sums."""
 
     def __init__(
         self,
@@ -153,8 +153,8 @@ class PairCounter(BlockCounter["Looked"]):
         self._settled: dict[int, Any] = {}
         self._cut: dict[int, list[Box]] = {}
 
-    def look(self, block: PixelBlock) -> Looked:
-        """Tissue and all else, the regions that the block meets, and where it cuts those that are read again."""
+    def count(self, block: PixelBlock) -> BlockResult:
+        """Counts of the tissue, of the rest and of regions in a block; small regions that it cuts are counted later."""
         frame = block.inside(self._finished)
         if not frame.any():
             return {}, {}, {}
@@ -166,36 +166,36 @@ class PairCounter(BlockCounter["Looked"]):
         counted = {
             index: self._count(index, block, everywhere, area, maps) for index, area in areas.items() if area.any()
         }
-        settled: dict[int, Any] = {}
-        cut: dict[int, Box] = {}
+        numbers: dict[int, Any] = {}
+        unfinished: dict[int, Box] = {}
         for index, part, whole in self._met_by(block):
             if whole and self._settle is not None:
-                settled[index] = self._settled_of(index, self._count_region(index, block, part, maps))
+                numbers[index] = self._settled_of(index, self._count_region(index, block, part, maps))
             elif index in self._kept:
                 counted[index] = self._count_region(index, block, part, maps)
             else:
-                cut[index] = part
-        return counted, settled, cut
+                unfinished[index] = part
+        return counted, numbers, unfinished
 
-    def add(self, found: Looked) -> None:
+    def add(self, result: BlockResult) -> None:
         """Pool the counts."""
-        counted, settled, cut = found
+        counted, numbers, unfinished = result
         for index, new in counted.items():
             self._pool(index, new)
-        self._settled.update(settled)
-        for index, part in cut.items():
+        self._settled.update(numbers)
+        for index, part in unfinished.items():
             self._cut.setdefault(index, []).append(part)
 
     def settled(self, index: int, cache: ChunkCache) -> Any:  # noqa: ANN401
-        """What is kept of a region, asked for once; its pixels are read through a cache where blocks cut it."""
+        """Numbers of a region, to be taken once; a region that blocks cut is read again, through a cache."""
         for part in self._cut.pop(index, []):
             block = PixelBlock(*part, cache, self.border)
             self._pool(index, self._count_region(index, block, part, self._maps(block)))
         if index in self._settled:
             return self._settled.pop(index)
-        found = self._settled_of(index, self._region(index))
+        numbers = self._settled_of(index, self._region(index))
         self._counted.pop(index, None)
-        return found
+        return numbers
 
     def _settled_of(self, index: int, pairs: CountedPairs) -> Any:  # noqa: ANN401
         assert self._settle is not None
@@ -203,15 +203,15 @@ class PairCounter(BlockCounter["Looked"]):
 
     @property
     def pairs(self) -> SlidePairs:
-        """All that was counted; without the regions of which something else is kept."""
+        """All counts; without the regions if these were turned into numbers at once."""
         first, outside = self._region(_FIRST), self._region(_OUTSIDE).counts
         regions = [self._region(index) for index in range(len(self._rois) if self._settle is None else 0)]
         blocks = tuple(sums for pairs in (first, *regions) for sums in pairs.blocks.values())
-        known = None if self._tissue is None else first.counts
-        return SlidePairs(known, first.counts + outside, tuple(pairs.counts for pairs in regions), blocks)
+        tissue = None if self._tissue is None else first.counts
+        return SlidePairs(tissue, first.counts + outside, tuple(pairs.counts for pairs in regions), blocks)
 
     def _met_by(self, block: PixelBlock) -> Iterator[tuple[int, Box, bool]]:
-        """Regions whose bounds meet a block, with the part in it, and whether that is all."""
+        """Regions that a block meets, each with the part inside the block, and whether that is the whole region."""
         low, high = np.moveaxis(self._bounds, 2, 0)
         first, last = ([getattr(part, end) for part in (block.rows, block.columns)] for end in ("start", "stop"))
         parts = np.stack([np.maximum(low, first), np.minimum(high, last)], axis=2)
@@ -227,11 +227,11 @@ class PairCounter(BlockCounter["Looked"]):
         return self._count(index, block, part, self._rois[index].within(*part) & frame, maps)
 
     def _count(self, index: int, block: PixelBlock, part: Box, inside: NDArray[np.bool_], maps: Maps) -> CountedPairs:
-        """Counts and block sums of some pixels of a part of a block."""
-        y, p = (block.pixels(channel)[_within(block, part)] for channel in self._channels)
+        """Counts and block sums of the pixels inside, for a part of a block."""
+        real, predicted = (block.pixels(channel)[_within(block, part)] for channel in self._channels)
         origin = part[0].start, part[1].start
-        found = count_pairs(y, p, inside, self._bins_of(index), self._sides_of(index), origin)
-        return found.with_windows(window_sums(maps, _within(block, part), inside))
+        pairs = count_pairs(real, predicted, inside, self._bins_of(index), self._sides_of(index), origin)
+        return pairs.with_windows(window_sums(maps, _within(block, part), inside))
 
     def _pool(self, index: int, new: CountedPairs) -> None:
         self._counted[index] = self._counted[index] + new if index in self._counted else new
@@ -248,6 +248,6 @@ class PairCounter(BlockCounter["Looked"]):
 
 
 def _within(block: PixelBlock, part: Box) -> Box:
-    """A part of a slide, counted from the first pixel of a block."""
-    rows, columns = (slice(own.start - first, own.stop - first) for own, first in zip(part, block.origin, strict=True))
+    """A rectangle of the slide in coordinates of a block."""
+    rows, columns = (slice(ends.start - zero, ends.stop - zero) for ends, zero in zip(part, block.origin, strict=True))
     return rows, columns

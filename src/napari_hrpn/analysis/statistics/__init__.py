@@ -1,1 +1,1 @@
-"""Statistics of counted pixels, of patches and of tumours."""
+"""Statistics of pixels, of patches and of tumours."""

@@ -1,4 +1,4 @@
-"""Agreement of a predicted with a real image (MSE, R², PSNR, Pearson r), from sums pooled over all pixels."""
+"""Agreement of a predicted with a real image (MSE, R², PSNR, Pearson r), from sums over all pixels."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 class Agreement:
     """Agreement of predicted with real pixels.
 
-    It says how close the values are, not whether the differences matter, and pixels are not independent: no
-    p-value follows from `n`.
+    The numbers measure how close the values are, not whether differences matter. Pixels are not independent, so no
+    p-value can be derived from `n`.
 
     Attributes
     ----------
     mse, rmse : float
         Mean squared error and its root, in squared and plain grey levels.
     r2 : float
-        Coefficient of determination, 1 - SSE/SST, over all pixels together; at most 1, negative where the
-        mean of the real image would have been the better prediction, NaN where the real image is constant.
+        Coefficient of determination, 1 - SSE/SST, over all pixels together; at most 1, negative if the mean of the
+        real image would be a better prediction, NaN if the real image is constant.
     psnr_db : float
-        Peak signal-to-noise ratio, 20 log10(data_range / rmse); infinite where the images are equal.
+        Peak signal-to-noise ratio, 20 log10(data_range / rmse); infinite if the images are equal.
     pearson_r : float
-        Pearson correlation, -1 to 1; blind to gain and offset. NaN where either image is constant.
+        Pearson correlation, -1 to 1; independent of gain and offset. NaN if either image is constant.
     n : int
-        Pixels compared.
+        Number of compared pixels.
     data_range : float
         MAX of the PSNR.
     reason : str
@@ -59,7 +59,7 @@ class Agreement:
 
 
 def compute(sums: AgreementSums, data_range: float | None) -> Agreement:
-    """Turn sums into numbers.
+    """Compute the agreement from sums.
 
     MSE = SSE / n, R2 = 1 - SSE / SST with SST the sum of squared deviations of the real pixels from their
     mean, PSNR = 20 log10(data_range / RMSE), r = covariance / (SD of real x SD of predicted).
@@ -98,15 +98,15 @@ def agreement(
     real, predicted : numpy.ndarray
         Pixels of one shape, integer or floating point.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
     data_range : float, optional
-        MAX of the PSNR; the largest value of the real image's pixel type where left out (floating point
-        pixels have none: the PSNR is NaN then).
+        MAX of the PSNR; by default the largest value of the pixel type of the real image. Floating-point types have
+        none, so the PSNR is NaN.
 
     Returns
     -------
     Agreement
-        Over all pixels of the mask, pooled; see there for the formulas.
+        Agreement over all pixels of the mask together; see there for the formulas.
 
     Raises
     ------
@@ -125,21 +125,21 @@ def agreement(
 
 
 def largest_value(dtype: np.dtype) -> float | None:
-    """Largest value of an integer type of pixel."""
+    """Largest value of an integer pixel type; None for floating point."""
     return float(np.iinfo(dtype).max) if dtype.kind in "iu" else None
 
 
 def deviations(sums: AgreementSums) -> tuple[Fraction, Fraction, Fraction]:
-    """Sums of squared deviations from the means."""
+    """Sums of squared deviations from the means (real, predicted), and sum of the products of deviations."""
     real = sums.real_squared - Fraction(sums.real) * sums.real / sums.n
     predicted = sums.predicted_squared - Fraction(sums.predicted) * sums.predicted / sums.n
-    # what rounding leaves of a constant image may lie below zero
+    # rounding may make the sum for a constant image slightly negative
     real, predicted = max(real, Fraction(0)), max(predicted, Fraction(0))
     return real, predicted, sums.product - Fraction(sums.real) * sums.predicted / sums.n
 
 
 def correlation(real: Fraction, predicted: Fraction, both: Fraction) -> float:
-    """Pearson correlation."""
+    """Pearson correlation from sums of squared deviations; NaN if one image is constant."""
     if not real or not predicted:
         return math.nan
     return math.copysign(math.sqrt(min(float(both * both / (real * predicted)), 1.0)), both)
@@ -160,8 +160,8 @@ def _reason(real: Fraction, predicted: Fraction, data_range: float | None) -> st
 class SlideAgreement:
     """Agreement over a slide."""
 
-    tissue: Agreement | None  # over the pixels of the tissue alone; None where no mask was given
-    frame: Agreement  # over all pixels. Blank glass is easy to predict, so this R2 is usually the higher one
+    tissue: Agreement | None  # over the pixels of the tissue; None if no mask was given
+    frame: Agreement  # over all pixels; usually the R2 is higher, because blank glass is easy to predict
 
 
 def slide_agreement(
@@ -179,15 +179,15 @@ def slide_agreement(
     real : Slide
         The slide with the imaged probe.
     real_channel : int
-        Its channel of the probe.
+        Index of its probe channel.
     predicted : Slide
         The prediction, of the same height and width.
     predicted_channel : int
-        Its channel.
+        Index of its channel.
     tissue : RegionMask, optional
-        Of the real slide.
+        Tissue of the real slide.
     data_range : float, optional
-        MAX of the PSNR; the largest value of the real slide's pixel type where left out.
+        MAX of the PSNR; by default the largest value of the pixel type of the real slide.
 
     Yields
     ------
@@ -197,7 +197,7 @@ def slide_agreement(
     Returns
     -------
     SlideAgreement
-        Over the tissue and over the frame, pooled.
+        Agreement over the tissue and over the frame.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Biomarker scores of tumours for the uptake of a nanomedicine, and how well they separate classes.
+"""Biomarker scores of tumours for the uptake of a nanomedicine, and their AUROC.
 
-The tumour is the unit: it is tumours that are drawn again, never sections or pixels.
+The tumour is the unit of all statistics: the bootstrap draws tumours, never sections or pixels.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LEAST_SHARE_OF_RESAMPLES = 0.5
 
 @dataclass(frozen=True)
 class ReferenceCohort:
-    """The tumours that a product score is relative to; a score means nothing without naming them.
+    """The tumours to which a product score is relative; state their name with every score.
 
     Attributes
     ----------
     name : str
-        What they are, such as "4T1, untreated, stained in March".
+        Description of the tumours, such as "4T1, untreated, stained in March".
     mean_vessels, mean_macrophages : float
-        Mean density of vessels and of tumour-associated macrophages over them, in the units of what is scored.
+        Their mean density of vessels and of tumour-associated macrophages, in the units of the scored tumours.
     n : int
-        Tumours.
+        Number of tumours.
     """
 
     name: str
@@ -45,38 +45,38 @@ class ReferenceCohort:
 
 @dataclass(frozen=True)
 class Auroc:
-    """Area under the receiver operating characteristic: how well a score tells positive from negative cases."""
+    """Area under the receiver operating characteristic: how well a score separates positive from negative cases."""
 
-    # chance that a positive case scores higher than a negative one, ties counted half: 0.5 is guessing. NaN with a
-    # reason where a class is missing
+    # probability that a positive case has a higher score than a negative one, with ties counted half: 0.5 is chance.
+    # NaN, with a reason, if a class is missing
     auroc: float
-    # percentile interval of a bootstrap over tumours; NaN for fewer than 5 tumours, and where too few resamples had
-    # both classes
+    # percentile interval of a bootstrap over tumours; NaN for fewer than 5 tumours, or if too few resamples have both
+    # classes
     low: float
     high: float
     confidence: float  # of the interval, such as 0.95
-    # cases of each class
+    # numbers of cases of each class
     n_positive: int
     n_negative: int
-    n_tumours: int  # tumours that they come from
-    resamples: int  # resamples that had both classes and so count
+    n_tumours: int  # number of tumours that they come from
+    resamples: int  # number of resamples that have both classes; others do not count
     reason: str = ""  # why a number is NaN; empty where none is
 
 
 def reference_cohort(name: str, vessels: ArrayLike, macrophages: ArrayLike) -> ReferenceCohort:
-    """Take the scale of a product score from tumours.
+    """Compute the scale of a product score from reference tumours.
 
     Parameters
     ----------
     name : str
-        What the tumours are; shown with every score.
+        Description of the tumours, shown with every score.
     vessels, macrophages : array_like
         Density of vessels and of tumour-associated macrophages, one number per tumour.
 
     Returns
     -------
     ReferenceCohort
-        Their means.
+        The name and the mean densities.
 
     Raises
     ------
@@ -106,13 +106,13 @@ def product_score(vessels: ArrayLike, macrophages: ArrayLike, reference: Referen
     vessels, macrophages : array_like
         Densities of one or more tumours, in the units of the reference.
     reference : ReferenceCohort
-        What both are relative to.
+        Reference tumours.
 
     Returns
     -------
     numpy.ndarray
-        1 for a tumour that is like the mean of the reference in both. The two densities after May et al., Nat.
-        Biomed. Eng. 2024 (doi 10.1038/s41551-024-01197-4); the scale is ours.
+        Score of each tumour: 1 if both densities are those of the reference mean. The two densities are taken from May
+        et al., Nat. Biomed. Eng. 2024 (doi 10.1038/s41551-024-01197-4); the scale is our own.
     """
     scaled = np.asarray(vessels, np.float64) / reference.mean_vessels
     return np.asarray(scaled * (np.asarray(macrophages, np.float64) / reference.mean_macrophages))
@@ -132,23 +132,23 @@ def auroc(
     Parameters
     ----------
     scores : array_like
-        One per case, higher for what should be positive.
+        One score per case, higher for cases expected to be positive.
     positive : array_like of bool
         Class of each case.
     tumours : sequence of str, optional
-        Tumour of each case, drawn with all its cases; each case is a tumour of its own where left out.
+        Tumour of each case; a tumour is drawn with all its cases. By default each case is a separate tumour.
     confidence : float
-        Of the interval, between 0 and 1.
+        Confidence of the interval, between 0 and 1.
     resamples : int
         Draws of the bootstrap; those without both classes do not count.
     seed : int
-        Of the draws.
+        Seed of the random numbers.
 
     Returns
     -------
     Auroc
-        Cases without a score (NaN) are left out. With few tumours the interval is rough, and never wider than
-        what those few show.
+        AUROC without the cases that have no score (NaN). With few tumours the interval is rough and probably too
+        narrow.
 
     Raises
     ------
@@ -163,12 +163,12 @@ def auroc(
             f"{confidence:g}; expected one of each per case, and a confidence between 0 and 1"
         )
         raise AnalysisError(msg)
-    there = np.isfinite(values)
-    values, classes = values[there], classes[there]
-    kinds, groups = np.unique(names[there], return_inverse=True)
+    scored = np.isfinite(values)
+    values, classes = values[scored], classes[scored]
+    kinds, tumour = np.unique(names[scored], return_inverse=True)
     n_positive, n_negative = int(classes.sum()), int((~classes).sum())
     estimate = _area(values, classes, np.ones(len(values)))
-    drawn = _drawn_areas(values, classes, groups, len(kinds), resamples, seed) if n_positive and n_negative else []
+    drawn = _drawn_areas(values, classes, tumour, len(kinds), resamples, seed) if n_positive and n_negative else []
     low, high = math.nan, math.nan
     if len(kinds) >= LEAST_TUMOURS and len(drawn) >= max(2, _LEAST_SHARE_OF_RESAMPLES * resamples):
         low, high = map(float, np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2]))
@@ -187,7 +187,7 @@ def _reason(n_positive: int, n_negative: int, no_interval: bool) -> str:
 
 
 def _area(values: NDArray[np.float64], classes: NDArray[np.bool_], weights: NDArray[np.float64]) -> float:
-    """Mann-Whitney U over its largest value, each case counted as often as its weight says; NaN without a class."""
+    """Mann-Whitney U over its largest value, with weighted cases; NaN if a class is missing."""
     _, level = np.unique(values, return_inverse=True)
     positive = np.bincount(level, weights * classes)
     negative = np.bincount(level, weights * ~classes)

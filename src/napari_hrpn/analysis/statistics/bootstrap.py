@@ -1,6 +1,6 @@
-"""Bootstrap intervals over independent units: blocks of an image, or tumours; never pixels.
+"""Bootstrap intervals over independent units: blocks of an image, or tumours.
 
-Neighbouring pixels say the same thing twice, so an interval from the number of pixels is far too narrow.
+Pixels are not drawn: neighbouring pixels are correlated, so an interval from their number would be far too narrow.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.counts.blocks import BlockSums
 
 LEAST_BLOCKS = 30
-# of fewer, not even the smallest and the largest value enclose the mean in 90 % of trials
+# with fewer tumours, even the range of all values contains the true mean in less than 90 % of trials
 LEAST_TUMOURS = 5
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A number and the range that resampling gives for it.
+    """A number with its confidence interval from resampling.
 
-    The ends are percentiles of the resampled numbers, a little further out than the confidence asks for, by as
-    much as a t interval is wider than a normal one ("expanded percentile interval" [1]_): of few units, plain
-    percentiles are too narrow.
+    The ends are percentiles of the resampled numbers, slightly further out than the confidence alone requires: by the
+    ratio of a t interval to a normal interval ("expanded percentile interval" [1]_). With few units, plain percentile
+    intervals are too narrow.
 
     Attributes
     ----------
     estimate : float
-        Of all units.
+        The number over all units.
     low, high : float
         Ends of the interval.
     units : float
-        Blocks, counted as many of equal size, or tumours.
+        Effective number of blocks of equal size, or number of tumours.
     confidence : float
-        0 to 1.
+        Confidence of the interval, 0 to 1.
     reason : str
         Why a number is NaN; empty where none is.
 
@@ -65,26 +65,26 @@ class Interval:
 
 @dataclass(frozen=True)
 class BlockIntervals:
-    """Intervals of the pixelwise regression of a predicted on a real image, by a spatial block bootstrap.
+    """Intervals for the pixelwise regression of a predicted on a real image, by a spatial block bootstrap.
 
-    They say how sure the numbers of this region are, not how they vary from tumour to tumour. Neighbouring blocks
-    are not quite independent: of simulated pairs of unrelated images, intervals of 95 % held 0 in 90 to 96 %, those
-    of the textbook, which take pixels for independent, in 20 to 57 %, the less the smoother.
+    They measure the uncertainty of the numbers of this region, not the variation between tumours. Neighbouring blocks
+    are not quite independent: for simulated pairs of unrelated images, 95 % intervals of r contained 0 in 90 to 96 % of
+    trials. Textbook intervals, which assume independent pixels, contained it in 20 to 57 %, least for smooth images.
 
     Attributes
     ----------
     pearson_r : Interval
-        Of the correlation.
+        Pearson correlation.
     slope : Interval
-        Of the least-squares line, predicted = a + slope x real.
+        Slope of the least-squares line, predicted = a + slope x real.
     n : int
-        Pixels.
+        Number of pixels.
     blocks : int
-        Blocks with a pixel.
+        Number of blocks that contain a pixel.
     side_px : int
-        Their side.
+        Side of a block.
     resamples, seed : int
-        How often blocks were drawn, and from which start of the random numbers.
+        Number of draws, and seed of the random numbers.
     """
 
     pearson_r: Interval
@@ -98,12 +98,12 @@ class BlockIntervals:
 
 @dataclass(frozen=True)
 class BlockDifferences:
-    """How much one prediction differs from another on the same pixels, by a paired block bootstrap.
+    """Differences between two predictions on the same pixels, by a paired block bootstrap.
 
-    In each resample both are measured on the same blocks, so what makes a block hard for both cancels.
+    Each resample measures both on the same blocks, so properties of a block that affect both cancel.
     """
 
-    # the second less the first
+    # the second prediction minus the first
     pearson_r: Interval
     slope: Interval
 
@@ -111,28 +111,29 @@ class BlockDifferences:
 def block_bootstrap(
     blocks: BlockSums, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> BlockIntervals:
-    """Intervals of r and slope by drawing whole blocks with replacement.
+    """Confidence intervals of r and slope, by drawing whole blocks with replacement.
 
     Parameters
     ----------
     blocks : BlockSums
-        Of a region or a slide, much wider than its structures: see `block_side_px`.
+        Sums over the blocks of a region or a slide; blocks have to be much wider than its structures, see
+        `block_side_px`.
     resamples : int
-        How often as many blocks as there are are drawn.
+        Number of resamples; each draws as many blocks as there are.
     confidence : float
-        Between 0 and 1.
+        Confidence of the intervals, between 0 and 1.
     seed : int
-        Of the random numbers: equal seeds give equal intervals.
+        Seed of the random numbers: equal seeds give equal intervals.
 
     Returns
     -------
     BlockIntervals
-        NaN, with a reason, where there are fewer than 30 blocks (as many of equal size).
+        NaN, with a reason, if there are effectively fewer than 30 blocks of equal size.
 
     Raises
     ------
     AgreementError
-        If the number of resamples or the confidence makes no sense.
+        If the number of resamples or the confidence is out of range.
     """
     pearson_r, slope = _block_intervals([blocks], resamples, confidence, seed)
     n = sum(sums.n for sums in blocks.blocks.values())
@@ -142,8 +143,8 @@ def block_bootstrap(
 def compare_blocks(
     first: BlockSums, second: BlockSums, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> BlockDifferences:
-    """Intervals of the differences of r and slope, by drawing the same blocks of both with replacement."""
-    counts = [{place: sums.n for place, sums in own.blocks.items()} for own in (first, second)]
+    """Confidence intervals of the differences of r and slope, by drawing the same blocks of both predictions."""
+    counts = [{block: sums.n for block, sums in prediction.blocks.items()} for prediction in (first, second)]
     if first.side_px != second.side_px or counts[0] != counts[1]:
         msg = "two predictions were cut into different blocks; expected blocks of one side over the same pixels"
         raise AgreementError(msg)
@@ -153,32 +154,32 @@ def compare_blocks(
 def tumour_bootstrap(
     values: ArrayLike, *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Interval of the mean over tumours of any number that each tumour has.
+    """Confidence interval of the mean over tumours, for a number that each tumour has.
 
-    The tumour is the experimental unit: however many patches or pixels a tumour has, it counts once. To compare
-    two models, give the differences between them, tumour by tumour.
+    The tumour is the experimental unit: it counts once, however many patches or pixels it has. To compare two models,
+    pass their difference for each tumour.
 
     Parameters
     ----------
     values : array_like of float, shape (tumours,)
         One finite number for each tumour.
     resamples : int
-        How often as many tumours as there are are drawn.
+        Number of resamples; each draws as many tumours as there are.
     confidence : float
-        Between 0 and 1.
+        Confidence of the interval, between 0 and 1.
     seed : int
-        Of the random numbers: equal seeds give equal intervals.
+        Seed of the random numbers: equal seeds give equal intervals.
 
     Returns
     -------
     Interval
-        NaN, with a reason, for fewer than 5 tumours. An interval of 95 % holds the true mean of normally
-        distributed numbers in 93 % of trials with 5 tumours and in 95 % from 8 on; of skewed numbers less often.
+        NaN, with a reason, for fewer than 5 tumours. A 95 % interval contains the true mean of normally distributed
+        numbers in 93 % of trials with 5 tumours and in 95 % with 8 or more; for skewed numbers it does so less often.
 
     Raises
     ------
     AgreementError
-        If the values are not a row of finite numbers, or the settings make no sense.
+        If the values are not one-dimensional finite numbers, or the settings are out of range.
 
     Examples
     --------
@@ -189,7 +190,7 @@ def tumour_bootstrap(
     check_resampling(resamples, confidence)
     numbers = np.asarray(values, np.float64)
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        msg = f"the tumours have the numbers {numbers}; expected one finite number for each, leave out those without"
+        msg = f"the tumours have the numbers {numbers}; expected one finite number for each: leave out the others"
         raise AgreementError(msg)
     n = len(numbers)
     estimate = math.fsum(numbers) / n if n else math.nan
@@ -205,7 +206,7 @@ def tumour_bootstrap(
 def _block_intervals(
     predictions: Sequence[BlockSums], resamples: int, confidence: float, seed: int
 ) -> tuple[Interval, Interval]:
-    """Intervals of r and slope of one prediction, or of how much the second has more than the first."""
+    """Intervals of r and slope of one prediction, or of their differences between the second and the first one."""
     check_resampling(resamples, confidence)
     totals = [sum(blocks.ordered, AgreementSums()) for blocks in predictions]
     estimates = [(line.pearson_r, line.slope) for line in map(regression, totals)]
@@ -218,10 +219,10 @@ def _block_intervals(
         ends = [interval_ends(numbers, units, confidence) for numbers in drawn.T]
         reason = rare_reason(drawn)
     first, last = estimates[0], estimates[-1]
-    told = last if len(predictions) == 1 else tuple(b - a for a, b in zip(first, last, strict=True))
+    reported = last if len(predictions) == 1 else tuple(b - a for a, b in zip(first, last, strict=True))
     pearson_r, slope = (
         Interval(estimate, low, high, units, confidence, reason)
-        for estimate, (low, high) in zip(told, ends, strict=True)
+        for estimate, (low, high) in zip(reported, ends, strict=True)
     )
     return pearson_r, slope
 
@@ -233,8 +234,8 @@ def _block_reason(blocks: BlockSums, total: AgreementSums, estimates: tuple[floa
         return "one of the images is constant"
     if blocks.effective < LEAST_BLOCKS:
         return (
-            f"the region is worth {blocks.effective:.1f} blocks of {blocks.side_px} px, and an interval takes "
-            f"{LEAST_BLOCKS}: a region of {LEAST_BLOCKS * blocks.side_px**2:,} px or more"
+            f"the region holds {blocks.effective:.1f} independent blocks of {blocks.side_px} px, expected "
+            f"{LEAST_BLOCKS} for an interval: choose a region of {LEAST_BLOCKS * blocks.side_px**2:,} px or more"
         )
     return ""
 
@@ -242,21 +243,21 @@ def _block_reason(blocks: BlockSums, total: AgreementSums, estimates: tuple[floa
 def _correlation_and_slope(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     n, y, p, yy, pp, yp = sums.T
     real, predicted, both = yy - y * y / n, pp - p * p / n, yp - y * p / n
-    # what rounding leaves of a constant resample is no variance
-    real, predicted = (np.where(own > 1e-12 * raw, own, np.nan) for own, raw in ((real, yy), (predicted, pp)))
+    # rounding errors in a constant resample are no variance
+    real, predicted = (np.where(spread > 1e-12 * raw, spread, np.nan) for spread, raw in ((real, yy), (predicted, pp)))
     return np.stack([np.clip(both / np.sqrt(real * predicted), -1, 1), both / real], axis=1)
 
 
 def _last_less_first(predictions: int, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = [_correlation_and_slope(own) for own in np.split(sums, predictions, axis=1)]
-    return found[0] if predictions == 1 else found[-1] - found[0]
+    estimates = [_correlation_and_slope(one_prediction) for one_prediction in np.split(sums, predictions, axis=1)]
+    return estimates[0] if predictions == 1 else estimates[-1] - estimates[0]
 
 
 _DRAWS_AT_ONCE = 2**22
 
 
 def check_resampling(resamples: int, confidence: float) -> None:
-    """Refuse settings of a resampling that make no sense."""
+    """Refuse settings of a resampling that are out of range."""
     if resamples < 100 or not 0 < confidence < 1:
         msg = (
             f"the interval has {resamples} resamples and a confidence of {confidence}; expected 100 or more and a "
@@ -266,20 +267,20 @@ def check_resampling(resamples: int, confidence: float) -> None:
 
 
 def rare_reason(drawn: NDArray[np.float64]) -> str:
-    """Why resamples give no interval."""
+    """Reason why resamples give no interval; empty if they do."""
     if np.isfinite(drawn).all():
         return ""
-    return "too few blocks hold any signal: some resamples are constant"
+    return "too few blocks contain signal: some resamples are constant"
 
 
 def centred_sums(blocks: Sequence[AgreementSums], total: AgreementSums) -> NDArray[np.float64]:
-    """Sums of each block about the means of all, moved there in exact arithmetic: float64 loses nothing then."""
+    """Sums of each block about the means over all blocks, computed exactly so that float64 loses no precision."""
     means = [Fraction(float(Fraction(part, total.n))) for part in (total.real, total.predicted)]
     return np.array([_centred(sums, *means) for sums in blocks])
 
 
 def _centred(sums: AgreementSums, mean_y: Fraction, mean_p: Fraction) -> tuple[float, ...]:
-    """In whole numbers over one denominator, as fractions look for common divisors at each step."""
+    """Sums about the means, in whole numbers over one denominator, because fractions are slow."""
     numbers = mean_y, mean_p, sums.real, sums.predicted, sums.real_squared, sums.predicted_squared, sums.product
     below = math.lcm(*(number.denominator for number in numbers))
     a, b, y, p, yy, pp, yp = (number.numerator * (below // number.denominator) for number in numbers)
@@ -300,13 +301,13 @@ def resampled(
     resamples: int,
     seed: int,
 ) -> NDArray[Any]:
-    """Draw as many units as there are, with replacement, many times."""
+    """Statistics of resamples, each of which draws as many units as there are, with replacement."""
     generator = np.random.default_rng(seed)
     return np.concatenate([statistic(draws @ units) for draws in _draws(generator, len(units), resamples)])
 
 
 def _draws(generator: np.random.Generator, units: int, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """How often each unit is drawn, shape (resamples, units), some resamples at a time."""
+    """Number of times that each unit is drawn, shape (resamples, units), some resamples at a time."""
     at_once = max(1, _DRAWS_AT_ONCE // units)
     for start in range(0, resamples, at_once):
         rows = min(at_once, resamples - start)

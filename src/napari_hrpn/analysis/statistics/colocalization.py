@@ -1,9 +1,10 @@
-"""Co-localisation coefficients of a real and a predicted signal, as Fiji's Coloc 2 gives them.
+"""Co-localisation coefficients of a real and a predicted signal, like those of Fiji's Coloc 2.
 
-For regions in memory; of a whole slide, what needs no threshold follows from `PairCounts`.
+Coefficients with thresholds need all pixels of a region in memory; those without are computed from `PairCounts` and
+exist for whole slides too.
 
-The rule: grey levels below zero, as networks predict them of dark places, count as zero in all of this, and the reason
-tells how many there were, because there is no negative signal that a pixel could hold a share of.
+The rule: grey levels below zero, which networks predict in dark places, count as zero, because a signal cannot be
+negative. The reason in the result states their number.
 """
 
 from __future__ import annotations
@@ -27,29 +28,29 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis.counts.joint_histogram import PairCounts
     from napari_hrpn.analysis.statistics.regression import Regression
 
-# an r below this is taken for one that is not positive, as Coloc 2 does
+# an r below this counts as not positive, as in Coloc 2
 _NO_CORRELATION = 0.0001
 _FLOAT_STEPS = 65_535
 _ROUNDING = 1e-12
-# of so many pixels, Costes' thresholds take a few seconds and 2 GB
+# Costes' thresholds of so many pixels take a few seconds and 2 GB
 MOST_COLOCALIZED_PX = 2**24
 
 
 @dataclass(frozen=True)
 class Manders:
-    """Overlap of two signals that needs no threshold.
+    """Manders' coefficients and overlap of two signals, without thresholds.
 
     Attributes
     ----------
     m1, m2 : float
-        Share of the real signal in pixels where the predicted one is above zero, and the other way round (Manders
-        et al. 1993), 0 to 1. A camera's offset makes both 1.
+        Share of the real signal in pixels where the predicted one is above zero, and vice versa (Manders
+        et al. 1993), 0 to 1. If the camera has an offset, both are 1.
     overlap : float
         Manders' overlap coefficient, sum(y p) / sqrt(sum(y^2) sum(p^2)).
     n : int
-        Pixels.
+        Number of pixels.
     reason : str
-        Why a number is NaN, and how many grey levels below zero count as zero; empty where neither is.
+        Why a number is NaN, and how many grey levels below zero count as zero; empty if neither applies.
     """
 
     m1: float
@@ -68,20 +69,20 @@ class Colocalization:
     manders_m1, manders_m2, overlap : float
         As in `Manders`.
     thresholded_m1, thresholded_m2 : float
-        The same, counting only pixels where the other signal reaches its Costes threshold (and is above zero).
+        M1 and M2, counting only pixels where the other signal reaches its Costes threshold (and is above zero).
     icq : float
         Li's intensity correlation quotient, -0.5 to 0.5: the share of pixels in which both signals are on the same
         side of their means, less one half. A pixel at a mean counts as on the same side.
     costes_slope, costes_intercept : float
-        Line p = intercept + slope y on which the thresholds walk down: the orthogonal line of `Regression`, of grey
-        levels of which those below zero count as zero.
+        Line p = intercept + slope y along which the thresholds are lowered: the orthogonal line of `Regression`, with
+        grey levels below zero counted as zero.
     costes_threshold_real, costes_threshold_predicted : float
-        Grey levels below which (in either image) the pixels are no longer positively correlated (Costes et al.
+        Grey levels; the pixels below them (in either image) are no longer positively correlated (Costes et al.
         2004).
     n : int
-        Pixels.
+        Number of pixels.
     reason : str
-        Why a number is NaN or to be doubted, and how many grey levels below zero count as zero; else empty.
+        Why a number is NaN or doubtful, and how many grey levels below zero count as zero; else empty.
     """
 
     manders_m1: float
@@ -104,12 +105,12 @@ def manders(pairs: PairCounts) -> Manders:
     Parameters
     ----------
     pairs : PairCounts
-        Of all pixels.
+        Counts of the pixels.
 
     Returns
     -------
     Manders
-        NaN, with a reason, where a signal is zero everywhere.
+        NaN, with a reason, if a signal is zero everywhere.
     """
     signal = pairs.signal
     if not signal.n:
@@ -125,12 +126,12 @@ def manders(pairs: PairCounts) -> Manders:
 
 
 def _negative_words(negative: int) -> str:
-    """How grey levels below zero were taken."""
+    """Sentence about grey levels below zero that count as zero."""
     return f"{negative:,} negative {'pixel counts' if negative == 1 else 'pixels count'} as 0"
 
 
 def too_large_words(area: int) -> str:
-    """Why a region gets no Costes thresholds for its size."""
+    """Sentence about a region that is too large for Costes' thresholds."""
     return (
         f"The region spans {area / 1e6:.0f} million pixels, expected {MOST_COLOCALIZED_PX / 1e6:.0f} million at most "
         "for Costes' thresholds: choose a smaller one."
@@ -138,7 +139,7 @@ def too_large_words(area: int) -> str:
 
 
 def _share_of(share: float) -> float:
-    """What rounding of floating-point sums adds is no share."""
+    """A share limited to 0 to 1, because rounding of floating-point sums may exceed that slightly."""
     return min(max(share, 0.0), 1.0) if math.isfinite(share) else share
 
 
@@ -149,25 +150,25 @@ def colocalization(
     *,
     stop_at_rise: bool = False,
 ) -> Colocalization:
-    """Co-localisation of two images, as Coloc 2 measures it.
+    """Co-localisation of two images, like Fiji's Coloc 2.
 
-    The Costes thresholds walk from the brightest pixel down, in grey levels, along the orthogonal line, until the
-    pixels below are no longer positively correlated.
+    The Costes thresholds are lowered from the brightest pixel along the orthogonal line, one grey level at a time,
+    until the pixels below them are no longer positively correlated.
 
     Parameters
     ----------
     real, predicted : numpy.ndarray
-        Pixels of one shape, integer or floating point; floating point is stepped through in 65,535 steps.
+        Pixels of one shape, integer or floating point; thresholds for floating point take 65,535 steps.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
     stop_at_rise : bool
-        Whether the walk also ends where r is higher than one step before, as that of Coloc 2's "Costes" stepper
-        does. A single bright pixel off the line can end it at the top then, above all in images of 16 bits.
+        Whether the search also ends where r is higher than one step before, like the "Costes" stepper of Coloc 2. Then
+        a single bright pixel off the line can end it at the first step, especially in images of 16 bits.
 
     Returns
     -------
     Colocalization
-        NaN, with a reason, for what does not exist.
+        Coefficients; NaN, with a reason, for those that do not exist.
 
     Raises
     ------
@@ -175,7 +176,7 @@ def colocalization(
         If the images cannot be compared.
     """
     y, p = checked_pair(np.asarray(real), np.asarray(predicted), mask)
-    negative = sum(int(np.count_nonzero(each < 0)) for each in (y, p))
+    negative = sum(int(np.count_nonzero(pixels < 0)) for pixels in (y, p))
     if negative:
         y, p = np.maximum(y, 0), np.maximum(p, 0)
     pairs = replace(pair_counts(y, p), negative=negative)
@@ -211,21 +212,21 @@ def _icq(y: NDArray[Any], p: NDArray[Any], pairs: PairCounts) -> float:
         [compare(values, float(total / pairs.n)) for values, total in ((y, pairs.sums.real), (p, pairs.sums.predicted))]
         for compare in (np.greater, np.less)
     )
-    apart = np.count_nonzero(above[0] & below[1]) + np.count_nonzero(below[0] & above[1])
-    return 0.5 - int(apart) / pairs.n
+    opposite = np.count_nonzero(above[0] & below[1]) + np.count_nonzero(below[0] & above[1])
+    return 0.5 - int(opposite) / pairs.n
 
 
 def _costes_thresholds(
     y: NDArray[Any], p: NDArray[Any], bins: ValueBins, line: Regression, *, stop_at_rise: bool
 ) -> tuple[tuple[float, float], str]:
-    """Thresholds of both images, and why there are none or doubtful ones."""
+    """Thresholds of both images, and the reason if they do not exist or are doubtful."""
     none = (math.nan, math.nan)
     if math.isnan(line.pearson_r):
         return none, line.reason
     if not line.pearson_r > 0:
         return none, "the images are not positively correlated, so there are no Costes thresholds"
     walk = _walk(y, p, line)
-    removed = np.maximum(*(_step_of_removal(each, bins, steps) for each, steps in zip((y, p), walk, strict=True)))
+    removed = np.maximum(*(_step_of_removal(part, bins, steps) for part, steps in zip((y, p), walk, strict=True)))
     r = _r_of_the_rest(y, p, removed, len(walk[0]))
     ends = np.flatnonzero((r < _NO_CORRELATION) | (stop_at_rise & (r > np.concatenate([[1.0], r[:-1]]))))
     if not len(ends):
@@ -234,12 +235,12 @@ def _costes_thresholds(
     if first > float(y.mean()) or second > float(p.mean()):
         return (first, second), "a Costes threshold is above the mean of its image, so few pixels reach it"
     if first < float(y.min()) or second < float(p.min()):
-        return (first, second), "a Costes threshold is below the darkest pixel, so it tells nothing apart"
+        return (first, second), "a Costes threshold is below the darkest pixel, so all pixels reach it"
     return (first, second), ""
 
 
 def _walk(y: NDArray[Any], p: NDArray[Any], line: Regression) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Thresholds of both images at each step, falling; the image to which the line leans goes in even steps."""
+    """Falling thresholds of both images at each step; the image along which the line is flatter has even steps."""
     slope, intercept = line.orthogonal_slope, line.orthogonal_intercept
     if slope < 1:
         first = _even_steps(y)
@@ -265,15 +266,15 @@ def _grey_levels(thresholds: NDArray[np.float64], dtype: np.dtype) -> NDArray[np
 
 
 def _step_of_removal(pixels: NDArray[Any], bins: ValueBins, thresholds: NDArray[np.float64]) -> NDArray[np.intp]:
-    """First step at which each pixel is no longer below the threshold; the number of steps where there is none."""
+    """First step at which each pixel is no longer below the threshold; the number of steps if there is none."""
     if bins.binned:
         return np.searchsorted(-thresholds, -pixels.astype(np.float64))
     return np.searchsorted(-thresholds, -bins.levels)[bins.index(pixels)]
 
 
 def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], steps: int) -> NDArray[np.float64]:
-    """Pearson r of the pixels that are below a threshold, after each step; NaN where one of them is constant."""
-    # about whole numbers near the means little cancels, and the sums of integers stay exact
+    """Pearson r of the pixels that are below a threshold, at each step; NaN if one image is constant there."""
+    # deviations from a whole number near the mean: rounding errors are small, and sums of integers stay exact
     a, b = (_in_unit(values.astype(np.float64) - np.rint(values.mean(dtype=np.float64))) for values in (y, p))
     n, sum_a, sum_b, aa, bb, ab = (
         np.cumsum(np.bincount(removed, weights, steps + 1)[::-1])[::-1][1:]
@@ -282,10 +283,10 @@ def _r_of_the_rest(y: NDArray[Any], p: NDArray[Any], removed: NDArray[np.intp], 
     with np.errstate(divide="ignore", invalid="ignore"):
         spread_a, spread_b = aa - sum_a**2 / n, bb - sum_b**2 / n
         r = (ab - sum_a * sum_b / n) / np.sqrt(spread_a * spread_b)
-    # what rounding leaves of a constant image
+    # NaN also where only rounding errors are left of the variance of a constant image
     return np.where((spread_a > _ROUNDING * aa) & (spread_b > _ROUNDING * bb), r, math.nan)
 
 
 def _in_unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """In a power of two, which rounds nothing, so that no square overflows or vanishes."""
+    """Values divided by a power of two, which is exact, so that no square overflows or underflows."""
     return np.asarray(np.ldexp(values, -math.frexp(float(np.abs(values).max()))[1]))

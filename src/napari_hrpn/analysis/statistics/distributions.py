@@ -1,7 +1,7 @@
-"""Distributions of grey levels: histogram, quantiles, and distances between them.
+"""Distributions of grey levels: histograms, Q-Q points, and distances between distributions.
 
-All of it follows from counts of grey levels, so a whole slide costs no second look. Where a pixel lies counts for
-nothing here.
+All numbers are computed from counts of grey levels, so a slide is not read again. The positions of pixels do not
+matter.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class SharedHistogram:
     Attributes
     ----------
     edges : numpy.ndarray of float, shape (bins + 1,)
-        Of the bins, which are equally wide; a grey level on an edge belongs above it, the last one below.
+        Edges of the equally wide bins. A grey level on an edge belongs to the bin above it, on the last edge below it.
     counts : numpy.ndarray of int64, shape (images, bins)
-        Pixels.
+        Number of pixels of each image in each bin.
     """
 
     edges: NDArray[np.float64]
@@ -58,13 +58,13 @@ class QuantilePairs:
     percentiles : tuple of float
         0 to 100 in whole numbers, and 99.5, 99.9 and 99.99.
     real, predicted : tuple of float
-        Grey levels below or at which so many percent of the pixels are; always of a pixel.
+        Grey levels at these percentiles; always values of pixels.
     slope, intercept : float
-        Of the Q-Q line, predicted = intercept + slope x real: least squares over the percentiles 1 to 99, so that a
-        few hot pixels do not turn it. 1 and 0 for equal distributions; a slope below 1 tells of a prediction whose
-        dark and bright pixels differ too little. NaN where the real percentiles are all the same.
+        Q-Q line, predicted = intercept + slope x real, fitted by least squares to the percentiles 1 to 99, so that a
+        few hot pixels do not change it. They are 1 and 0 for equal distributions; a slope below 1 means that the
+        prediction has too little contrast. NaN if the real percentiles are all the same.
     n_real, n_predicted : int
-        Pixels.
+        Number of pixels.
     reason : str
         Why a number is NaN; empty where none is.
     """
@@ -81,9 +81,9 @@ class QuantilePairs:
 
 @dataclass(frozen=True)
 class DistributionComparison:
-    """How far the distributions of a real and a predicted image are apart: sizes first, then a test.
+    """Differences between the distributions of a real and a predicted image: sizes first, then a test.
 
-    Two images can be equally distributed and agree nowhere.
+    Two images can have equal distributions and yet agree nowhere.
 
     Attributes
     ----------
@@ -94,11 +94,11 @@ class DistributionComparison:
     kolmogorov_smirnov : float
         See `kolmogorov_smirnov`; 0 to 1.
     anderson_darling : AndersonDarling
-        With a cap flag; its p-value takes pixels for independent, which they are not.
+        Test with a flag for capped p-values; its p-value assumes independent pixels, which they are not.
     n_real, n_predicted : int
-        Pixels.
+        Number of pixels.
     reason : str
-        Why a number is NaN; empty where none is.
+        Why a number is NaN; empty if none is.
     """
 
     wasserstein: float
@@ -117,7 +117,7 @@ def compare_distributions(real: ValueCounts, predicted: ValueCounts) -> Distribu
     Parameters
     ----------
     real, predicted : ValueCounts
-        Of the same region.
+        Histograms of the same region.
 
     Returns
     -------
@@ -145,15 +145,15 @@ def histogram(images: Sequence[ValueCounts], bins: int = 256, *, whole: bool = F
     images : sequence of ValueCounts
         One or more.
     bins : int
-        At most so many; where all grey levels are whole numbers, bins are a whole number of grey levels wide and
-        begin half a grey level below the darkest, so that each holds equally many.
+        Largest number of bins. If all grey levels are whole numbers, bins are a whole number of grey levels wide and
+        begin half a grey level below the darkest, so that each contains equally many grey levels.
     whole : bool
-        Whether bins are so in any case: for an image of whole numbers beside one of floating point.
+        Whether to use such bins in any case: for an integer image next to one of floating point.
 
     Returns
     -------
     SharedHistogram
-        Exact for exact counts.
+        Histograms, exact if the counts are.
 
     Raises
     ------
@@ -176,15 +176,15 @@ def quantile_pairs(real: ValueCounts, predicted: ValueCounts) -> QuantilePairs:
     Parameters
     ----------
     real, predicted : ValueCounts
-        Of the same region.
+        Histograms of the same region.
 
     Returns
     -------
     QuantilePairs
-        NaN, with a reason, for what does not exist.
+        Points and line; NaN, with a reason, for numbers that do not exist.
     """
     x, y = (image.percentile(_LINE_PERCENTILES) for image in (real, predicted))
-    # in a unit of its own, so that no square overflows or vanishes
+    # scaled to 1 at most, so that no square overflows or underflows
     unit = float(np.abs(x - x.mean()).max()) if x[0] != x[-1] else math.nan
     deviation = (x - x.mean()) / unit
     slope = float(deviation @ (y - y.mean())) / float(deviation @ deviation) / unit
@@ -206,10 +206,10 @@ def quantile_pairs(real: ValueCounts, predicted: ValueCounts) -> QuantilePairs:
 
 
 def wasserstein(first: ValueCounts, second: ValueCounts) -> float:
-    """Wasserstein-1 distance: how many grey levels a pixel has to change, on average, to make the distributions equal.
+    """Wasserstein-1 distance: the mean change of grey levels per pixel that makes the distributions equal.
 
-    The area between the two cumulative distributions. It is no less than the difference of the means, and equal to
-    it where one image is the other plus a constant; it does not say where pixels differ.
+    It is the area between the two cumulative distributions. It is at least the difference of the means, and equals it
+    if one image is the other plus a constant. It does not depend on where pixels differ.
 
     Parameters
     ----------
@@ -219,20 +219,20 @@ def wasserstein(first: ValueCounts, second: ValueCounts) -> float:
     Returns
     -------
     float
-        In grey levels, 0 or more; NaN where an image has no pixel.
+        Distance in grey levels, 0 or more; NaN if an image has no pixel.
     """
     if not (first.n and second.n):
         return math.nan
     table = shared_values([first, second])
-    one, other = table.cumulative_shares
-    return float(np.abs(one - other)[:-1] @ np.diff(table.values))
+    first_shares, second_shares = table.cumulative_shares
+    return float(np.abs(first_shares - second_shares)[:-1] @ np.diff(table.values))
 
 
 def kolmogorov_smirnov(first: ValueCounts, second: ValueCounts) -> float:
     """Kolmogorov-Smirnov statistic: the largest difference between the two cumulative distributions.
 
-    There is no p-value on purpose: it would count every pixel as a new observation, while neighbouring pixels
-    repeat each other. At 10^5 pixels, any two images differ "significantly".
+    There is deliberately no p-value: it would count every pixel as an independent observation, while neighbouring
+    pixels are correlated. With 10^5 pixels, any two images differ "significantly".
 
     Parameters
     ----------
@@ -242,13 +242,13 @@ def kolmogorov_smirnov(first: ValueCounts, second: ValueCounts) -> float:
     Returns
     -------
     float
-        0 for equal distributions to 1 where one image is darker than the other throughout; NaN where an image has
+        Statistic from 0 for equal distributions to 1 if all pixels of one image are darker; NaN if an image has
         no pixel.
     """
     if not (first.n and second.n):
         return math.nan
-    one, other = shared_values([first, second]).cumulative_shares
-    return float(np.abs(one - other).max())
+    first_shares, second_shares = shared_values([first, second]).cumulative_shares
+    return float(np.abs(first_shares - second_shares).max())
 
 
 def _edges(values: NDArray[np.float64], bins: int, *, whole: bool) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Heterogeneity of a tumour: numbers of each patch of a grid and their spread, in one scan of a slide."""
+"""Heterogeneity of a tumour: mean grey levels of the patches of a grid and their spread (CV, Gini, Moran's I)."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 class ChannelHeterogeneity:
     """How uneven a channel is over the patches with enough tissue.
 
-    CV and Gini are of the patches' mean grey levels less the background: an offset of the camera that is left in
-    lowers both. They do not say where patches lie; Moran's I does, and depends on the size of a patch.
+    CV and Gini are computed from the mean grey levels of the patches minus the background; a camera offset that is not
+    subtracted lowers both. They do not depend on the positions of patches. Moran's I does, and depends on patch size.
 
     Attributes
     ----------
     channel : str
         Its name.
     mean, sd : float
-        Of the patches' mean grey levels less the background; the SD with n - 1.
+        Mean and SD (with n - 1) of the mean grey levels of the patches minus the background.
     cv : float
         Coefficient of variation, sd / mean.
     gini : float
         sum_ij |x_i - x_j| / (2 n^2 mean): 0 where all patches are equal, near 1 where one has everything.
     moran_rook, moran_queen : MoransI
-        Of the same numbers, with 4 and 8 neighbours.
+        Moran's I of the same numbers, with 4 and 8 neighbours.
     n : int
-        Patches.
+        Number of patches.
     reason : str
-        Why CV or Gini is NaN; empty where neither is.
+        Why CV or Gini is NaN; empty if neither is.
     """
 
     channel: str
@@ -61,7 +61,7 @@ class ChannelHeterogeneity:
 
     @property
     def moran_columns(self) -> dict[str, float]:
-        """Moran's I of both kinds and their p, under the names that they have in every table and file."""
+        """Both kinds of Moran's I and their p-values, under their names in all tables and files."""
         return {
             "moran_i_queen": self.moran_queen.i,
             "moran_p_queen": self.moran_queen.p_value,
@@ -71,32 +71,32 @@ class ChannelHeterogeneity:
 
     @property
     def reasons(self) -> str:
-        """Why any of the numbers is NaN; empty where none is."""
+        """Why any of the numbers is NaN; empty if none is."""
         return "; ".join(filter(None, (self.reason, self.moran_rook.reason)))
 
 
 @dataclass(frozen=True, eq=False)
 class Heterogeneity:
-    """A slide patch by patch, as the paper's figure 2.
+    """Patches of a slide and their heterogeneity, as in figure 2 of the paper.
 
     Attributes
     ----------
     patch_px : int
-        Edge of a patch; the patch of row r and column c begins at pixel (r * patch_px, c * patch_px).
+        Side of a patch; the patch in row r and column c begins at pixel (r * patch_px, c * patch_px).
     pixels : numpy.ndarray of int64, shape (rows, columns)
-        Measured pixels (tissue, or all) of each patch.
+        Number of measured pixels (tissue, or all) of each patch.
     tissue_fraction : numpy.ndarray, shape (rows, columns)
-        Their share of the patch's pixels that lie on the slide.
+        Share of the pixels of each patch on the slide that are measured.
     enough : numpy.ndarray of bool, shape (rows, columns)
         Patches with enough measured pixels to count in `channels`.
     totals : numpy.ndarray, shape (channels, rows, columns)
         Sum of the grey levels of the measured pixels.
     means : numpy.ndarray, shape (channels, rows, columns)
-        Their mean; NaN where a patch has none.
+        Mean grey level of the measured pixels; NaN if a patch has none.
     positive_fractions : numpy.ndarray, shape (channels, rows, columns)
         Share of the measured pixels at or above the channel's threshold; NaN without a threshold.
     channels : tuple of ChannelHeterogeneity
-        The spread over the patches.
+        Heterogeneity of each channel over the patches.
     """
 
     patch_px: int
@@ -118,25 +118,25 @@ def heterogeneity(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> Heterogeneity:
-    """Turn sums of patches into numbers.
+    """Compute the heterogeneity from sums over patches.
 
     Parameters
     ----------
     sums : PatchSums
-        Of the whole slide.
+        Sums of the whole slide.
     channel_names : sequence of str
-        One per channel of the sums.
+        One name per channel of the sums.
     minimum_tissue : float
-        Share of a whole patch that must be measured for it to count, above 0 and up to 1.
+        Share of a full patch that must be measured for it to count, above 0 and up to 1.
     backgrounds : sequence of float, optional
-        Grey level per channel without any stain, as `background_levels` finds it; darker patches count as 0.
+        Grey level without stain of each channel, from `background_levels`; darker patches count as 0.
     permutations, seed : int
-        Of the p-value of Moran's I.
+        Number of permutations for the p-value of Moran's I, and seed of the random numbers.
 
     Returns
     -------
     Heterogeneity
-        NaN, with a reason, for what does not exist.
+        Heterogeneity; NaN, with a reason, for numbers that do not exist.
 
     Raises
     ------
@@ -180,20 +180,20 @@ def slide_heterogeneity(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> Generator[Progress, None, Heterogeneity]:
-    """Measure the patches of a slide at full resolution.
+    """Measure the heterogeneity of a slide over patches, at full resolution.
 
     Parameters
     ----------
     slide : Slide
         The slide.
     channels : sequence of int, optional
-        Channels to measure; all where left out.
+        Channels to measure; by default all.
     tissue : RegionMask, optional
         Pixels outside are left out; blocks without any are not read.
     patch_px : int
-        Edge of a patch.
+        Side of a patch.
     thresholds : sequence of float, optional
-        Grey level per channel from which a pixel is positive, as that of the vessel mask.
+        Grey level of each channel from which a pixel is positive, such as that of the vessel mask.
     minimum_tissue, backgrounds, permutations, seed
         As for `heterogeneity`.
 
@@ -205,7 +205,7 @@ def slide_heterogeneity(
     Returns
     -------
     Heterogeneity
-        Of all patches, those without tissue included.
+        Heterogeneity, with all patches, including those without tissue.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def slide_heterogeneity(
 
 
 class PatchCounter(BlockCounter[PatchSums | None]):
-    """Sums over the patches of some channels of one type of pixel, as a counter."""
+    """Counter of sums over the patches of channels with one pixel type."""
 
     def __init__(
         self,
@@ -244,8 +244,8 @@ class PatchCounter(BlockCounter[PatchSums | None]):
         self._nothing = no_patch_sums((shape[0], shape[1]), len(channels), dtype, patch_px, thresholds)
         self.sums = self._nothing
 
-    def look(self, block: PixelBlock) -> PatchSums | None:
-        """Sums of a block; None without tissue."""
+    def count(self, block: PixelBlock) -> PatchSums | None:
+        """Sums of a block; None if it contains no tissue."""
         mask = block.inside(self._tissue) & block.inside(self._finished)
         if not mask.any():
             return None
@@ -259,18 +259,18 @@ class PatchCounter(BlockCounter[PatchSums | None]):
 
 
 def gini(values: ArrayLike) -> float:
-    """Gini coefficient, sum_ij |x_i - x_j| / (2 n^2 mean): how unequally something is shared out.
+    """Gini coefficient, sum_ij |x_i - x_j| / (2 n^2 mean), a measure of inequality.
 
     Parameters
     ----------
     values : array_like
-        0 or more each.
+        Numbers of 0 or more.
 
     Returns
     -------
     float
-        0 for equal shares, (n - 1) / n where one has everything; NaN without values, where all are 0, or where
-        one is negative.
+        0 for equal values, (n - 1) / n if all but one are 0; NaN without values, if all are 0, or if one is
+        negative.
 
     Examples
     --------

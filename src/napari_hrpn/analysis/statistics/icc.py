@@ -1,6 +1,6 @@
-"""Intraclass correlation of images in the numbers of their patches, regions or vessels.
+"""Intraclass correlation (ICC) of images, over patches, regions or vessels.
 
-It follows in closed form from pooled sums, so that it streams; its subjects have to be independent of each other.
+It is computed from pooled sums, so pixels need not be in memory. Its subjects have to be independent of each other.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _NAN = math.nan
 
 @dataclass(frozen=True)
 class RaterSums:
-    """Sums over a table of subjects and raters from which the intraclass correlations follow.
+    """Sums over a table of subjects and raters, from which intraclass correlations are computed.
 
-    Two of them are pooled with ``+``.
+    Two records are pooled with ``+``.
     """
 
-    # of each two raters, in the order of `itertools.combinations`: one for two raters, three for three
+    # sums of each pair of raters, in the order of `itertools.combinations`: one for two raters, three for three
     pairs: tuple[AgreementSums, ...]
 
     def __add__(self, other: RaterSums) -> RaterSums:
@@ -65,29 +65,29 @@ class IntraclassCorrelation:
 
     Two-way model, single ratings [1]_: with the mean squares of subjects (R), of raters (C) and of the rest (E),
     ICC(A,1) = (R - E) / (R + (k - 1) E + k (C - E) / n) and ICC(C,1) = (R - E) / (R + (k - 1) E). The interval
-    holds for normally distributed, independent subjects. Neighbouring pixels are not independent: over pixels
-    the estimate is right and the interval far too narrow; of patches that may be like their neighbours, see
-    `icc_over_blocks`.
+    is valid for normally distributed, independent subjects. Neighbouring pixels are not independent: over pixels the
+    estimate is valid, but the interval is far too narrow. For patches that may be correlated with their neighbours,
+    see `icc_over_blocks`.
 
     .. [1] K. O. McGraw, S. P. Wong, Psychol. Methods 1, 30 (1996), tables 4 and 7; P. E. Shrout, J. L. Fleiss,
        Psychol. Bull. 86, 420 (1979): ICC(2,1) and ICC(3,1).
     """
 
-    # absolute agreement, lowered by a bias between the raters, and consistency, blind to it. At most 1; negative
-    # where raters agree less than by chance
+    # absolute agreement, which a bias between the raters lowers, and consistency, which does not depend on it. At most
+    # 1; negative if raters agree less than by chance
     icc_a1: float
     icc_c1: float
-    # ends of the intervals. With two raters the one of ICC(A,1) is wide where their means differ, because only two
-    # means tell of the spread of the raters; it is approximate, and held the truth in 92.5 % of simulated trials then
+    # ends of the intervals. With two raters whose means differ, the interval of ICC(A,1) is wide, because the spread of
+    # the raters is estimated from two means. It is approximate: it contained the truth in 92.5 % of simulated trials
     icc_a1_low: float
     icc_a1_high: float
     icc_c1_low: float
     icc_c1_high: float
-    # R, C and E
+    # the mean squares R, C and E
     mean_square_subjects: float
     mean_square_raters: float
     mean_square_error: float
-    # subjects and raters, k
+    # numbers of subjects and of raters, k
     n: int
     raters: int
     confidence: float  # of the intervals, 0 to 1
@@ -95,7 +95,7 @@ class IntraclassCorrelation:
 
 
 def rater_sums(table: NDArray[Any]) -> RaterSums:
-    """Sums over the subjects of a table; those of further subjects are added with ``+``."""
+    """Sums over the subjects of a table; sums of further subjects are added with ``+``."""
     columns = np.asarray(table)
     if columns.ndim != 2 or columns.shape[1] < 2:
         msg = f"the table has the shape {columns.shape}; expected (subjects, raters) with two or more raters"
@@ -124,7 +124,7 @@ def icc(table: NDArray[Any] | Sequence[Sequence[float]], confidence: float = 0.9
     Raises
     ------
     AgreementError
-        As `rater_sums`, or if the confidence is not between 0 and 1.
+        If the table or the confidence is not valid.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def compute_icc(sums: RaterSums | AgreementSums, confidence: float = 0.95) -> In
     n, k = table.n, table.raters
     nothing = IntraclassCorrelation(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN, n, k, confidence)
     if n < 2:
-        return replace(nothing, reason=f"there are {n} subjects, and an intraclass correlation takes two or more")
+        return replace(nothing, reason=f"there are {n} subjects, expected two or more for an intraclass correlation")
     r, c, e = _mean_squares(table)
     result = replace(
         nothing, mean_square_subjects=as_float(r), mean_square_raters=as_float(c), mean_square_error=as_float(e)
@@ -155,22 +155,22 @@ def compute_icc(sums: RaterSums | AgreementSums, confidence: float = 0.95) -> In
 
 
 def _mean_squares(table: RaterSums) -> tuple[Fraction, Fraction, Fraction]:
-    """Of subjects, raters and the rest.
+    """Mean squares of subjects, of raters and of the rest.
 
-    The rest comes from the differences of each two raters, not from what the others leave: nothing cancels where
-    the raters nearly agree.
+    The rest is computed from the differences between each two raters. As the remainder of the total sum of squares it
+    would be a small difference of large numbers if raters nearly agree.
     """
     n, k = table.n, table.raters
     sums = [Fraction(table.pairs[0].real), *(Fraction(pair.predicted) for pair in table.pairs[: k - 1])]
     between = [(a - b) ** 2 / n for a, b in combinations(sums, 2)]
-    apart = sum(pair.squared_error - shift for pair, shift in zip(table.pairs, between, strict=True))
+    residual = sum(pair.squared_error - shift for pair, shift in zip(table.pairs, between, strict=True))
     products = sum(pair.product - a * b / n for pair, (a, b) in zip(table.pairs, combinations(sums, 2), strict=True))
     squares = [table.pairs[0].real_squared, *(pair.predicted_squared for pair in table.pairs[: k - 1])]
-    own = sum(square - total * total / n for square, total in zip(squares, sums, strict=True))
+    within = sum(square - total * total / n for square, total in zip(squares, sums, strict=True))
     return (
-        max(Fraction(own + 2 * products), Fraction(0)) / (k * (n - 1)),
+        max(Fraction(within + 2 * products), Fraction(0)) / (k * (n - 1)),
         Fraction(sum(between), k * (k - 1)),
-        max(Fraction(apart), Fraction(0)) / (k * (n - 1) * (k - 1)),
+        max(Fraction(residual), Fraction(0)) / (k * (n - 1) * (k - 1)),
     )
 
 
@@ -186,7 +186,7 @@ def _absolute(r: Fraction, c: Fraction, e: Fraction, n: int, k: int) -> float:
 def _with_intervals(
     result: IntraclassCorrelation, squares: tuple[Fraction, Fraction, Fraction]
 ) -> IntraclassCorrelation:
-    """The ends are the estimates for mean squares of subjects at the ends of their F distribution."""
+    """Result with intervals: estimates for mean squares of subjects at the quantiles of their F distribution."""
     from scipy.stats import f as f_distribution
 
     n, k = result.n, result.raters
@@ -206,9 +206,9 @@ def _with_intervals(
 
 
 def _degrees_of_freedom(result: IntraclassCorrelation, c: float, e: float) -> float:
-    """Satterthwaite's, of the raters' and the residual variance together: v of McGraw & Wong, of any unit."""
+    """Satterthwaite's degrees of freedom of the raters' and the residual variance together: v of McGraw & Wong."""
     n, k, rho = result.n, result.raters, result.icc_a1
-    # a and b of the paper times 1 - rho, which leaves v as it is and allows rho = 1
+    # a and b of the paper multiplied by 1 - rho, which does not change v and allows rho = 1
     raters = k * rho / n * c
     rest = (1 - rho + k * rho * (n - 1) / n) * e
     below = raters**2 / (k - 1) + rest**2 / ((n - 1) * (k - 1))
@@ -218,9 +218,9 @@ def _degrees_of_freedom(result: IntraclassCorrelation, c: float, e: float) -> fl
 def icc_over_blocks(
     table: NDArray[Any], blocks: PatchBlocks, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> IntraclassCorrelation:
-    """Intraclass correlations of patches that may depend on their neighbours.
+    """Intraclass correlations of patches that may be correlated with their neighbours.
 
-    Of independent patches, the intervals are those of `icc`. Of others, whole blocks are drawn with replacement.
+    For independent patches, the intervals are those of `icc`. For others, whole blocks are drawn with replacement.
     """
     check_resampling(resamples, confidence)
     found = icc(table, confidence)

@@ -1,4 +1,4 @@
-"""Injected dose: grey levels as shares of it, only with the user's own calibration."""
+"""Per cent injected dose (%ID, %ID/g) from grey levels, with a calibration by the user."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _GRAMS_PER_KG = 1000
 
 @dataclass(frozen=True)
 class DoseCalibration:
-    """What ties the grey levels of a probe channel to the dose that was injected.
+    """Calibration of the grey levels of a probe channel as injected dose.
 
     The dose may be in any unit (µg, nmol, GBq, particles), the same in both fields. The grey level per dose comes
-    from standards of known content that were cut, mounted and exposed as the slide was.
+    from standards of known content that were cut, mounted and exposed like the slide.
 
     Attributes
     ----------
     injected_dose : float
-        What the animal got.
+        Dose that the animal received.
     tumour_mass_g : float
         Mass of the whole tumour in gram.
     grey_per_dose_per_g : float
-        Grey levels above the background that one unit of dose in a gram of tissue gives.
+        Grey levels above the background for one unit of dose per gram of tissue.
     background_grey : float
         Mean grey level of tissue without the probe.
     """
@@ -44,25 +44,25 @@ class DoseCalibration:
 
 @dataclass(frozen=True)
 class InjectedDose:
-    """How much of the injected dose a tumour holds, if its section stands for all of it."""
+    """Injected dose in a tumour, if its section is representative of the whole tumour."""
 
     percent_id: float  # per cent of the injected dose in the tumour
-    # the same per gram and per kilogram of tumour. Negative where the section is darker than the background
+    # the same per gram and per kilogram of tumour; negative if the section is darker than the background
     percent_id_per_g: float
     percent_id_per_kg: float
 
 
 def injected_dose(mean_grey: float, calibration: DoseCalibration | None) -> InjectedDose:
-    """Convert the mean grey level of a probe in tissue.
+    """Convert the mean grey level of a probe in tissue to the injected dose in the tumour.
 
     (mean_grey - background) / grey_per_dose_per_g is the dose per gram; 100 / injected_dose makes it %ID/g.
 
     Parameters
     ----------
     mean_grey : float
-        Over the tissue of a section, real or predicted.
+        Mean over the tissue of a section, real or predicted.
     calibration : DoseCalibration or None
-        The user's.
+        Calibration by the user.
 
     Returns
     -------
@@ -76,8 +76,8 @@ def injected_dose(mean_grey: float, calibration: DoseCalibration | None) -> Inje
     """
     if calibration is None:
         msg = (
-            "there is no calibration, and grey levels alone say nothing about a dose; expected the injected dose, the "
-            "tumour's mass and the grey level per dose and gram of standards: measure them, or report grey levels"
+            "there is no calibration, and a dose cannot be derived from grey levels alone; expected the injected dose, "
+            "the tumour's mass and the grey level per dose and gram of standards: measure them or report grey levels"
         )
         raise AnalysisError(msg)
     if not math.isfinite(mean_grey):
@@ -89,14 +89,14 @@ def injected_dose(mean_grey: float, calibration: DoseCalibration | None) -> Inje
 
 
 def dose_per_mass(percent_id: float, tumour_mass_g: float) -> InjectedDose:
-    """Relate a share of the injected dose to the mass of the tumour that holds it.
+    """Divide a share of the injected dose by the mass of the tumour.
 
     Parameters
     ----------
     percent_id : float
         Per cent of the injected dose in the whole tumour, such as from a gamma counter.
     tumour_mass_g : float
-        In gram.
+        Mass of the tumour in gram.
 
     Returns
     -------

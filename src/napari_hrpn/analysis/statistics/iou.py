@@ -1,6 +1,6 @@
-"""Intersection over union of bright areas at every threshold, from the joint histogram.
+"""Intersection over union (IoU) of bright areas at every threshold, from the joint histogram.
 
-A pixel is foreground at a threshold or above; both images are cut at the same grey level.
+A pixel at the threshold or above is foreground; both images have the same threshold.
 """
 
 from __future__ import annotations
@@ -14,38 +14,38 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis.counts.joint_histogram import PairCounts
 
-# of 256 grey levels each holds many pixels: only ties that clearly move a point along the curve are worth a mark
+# with 256 grey levels ties are frequent: only those that clearly move a point along the curve are marked
 _LARGEST_TIE = 0.05
 _LARGEST_GROWTH = 0.5
 
 
 @dataclass(frozen=True)
 class IouPoint:
-    """Overlap at one threshold; A is where the real image reaches it, B where the predicted one does.
+    """Overlap at one threshold; A is the area where the real image reaches it, B that of the predicted image.
 
     Attributes
     ----------
     percentile : float
-        Of the real image, 0 to 100, that the threshold is; NaN where the threshold was given as a grey level.
+        Percentile of the real image, 0 to 100, at the threshold; NaN if the threshold was stated as a grey level.
     threshold : float
         Grey level.
     iou : float
-        Pixels in both A and B over those in any; NaN where there are none. The "MIoU" of the paper's equation 8.
+        Pixels in both A and B over pixels in A or B; NaN if there are none. This is "MIoU" in equation 8 of the paper.
     mean_iou : float
-        Mean of `iou` and of that of the background; NaN where either does not exist.
+        Mean of `iou` and of the IoU of the background; NaN if either does not exist.
     real_fraction, predicted_fraction : float
         Share of the pixels in A and in B.
     chance : float
-        `iou` to be expected of two masks as large as A and B that have nothing to do with each other,
-        f g / (f + g - f g) with f and g the two fractions; 0 where neither holds a pixel.
+        Expected `iou` of two independent masks of the size of A and B, f g / (f + g - f g) with f and g the two
+        fractions; 0 if both are empty.
     mean_chance : float
-        The mean of that and of the same of the background, whose fractions are 1 - f and 1 - g; NaN as `mean_iou`.
+        Mean of `chance` and of that of the background, whose fractions are 1 - f and 1 - g; NaN like `mean_iou`.
     tied : bool
-        Whether pixels of one grey level make A clearly larger than the percentile says: everything, or more by a
-        twentieth of all pixels or by half its size. In an image with many zeros all low percentiles mean
-        "everything", and `iou` is trivially 1 there.
+        Whether pixels of equal grey level make A clearly larger than the percentile requires: if A is the whole image,
+        or larger by a twentieth of all pixels or by half its size. In an image with many zeros, A is the whole image
+        at all low percentiles, and `iou` is trivially 1 there.
     n : int
-        Pixels.
+        Number of pixels.
     """
 
     percentile: float
@@ -66,19 +66,19 @@ def iou_curve(pairs: PairCounts, percentiles: Sequence[float] = tuple(range(101)
     Parameters
     ----------
     pairs : PairCounts
-        Of all pixels.
+        Counts of the pixels.
     percentiles : sequence of float
         0 to 100, interpolated as `numpy.percentile` does.
 
     Returns
     -------
     tuple of IouPoint
-        In the order of `percentiles`.
+        Points in the order of `percentiles`.
 
     Raises
     ------
     AgreementError
-        If a percentile is not 0 to 100.
+        If a percentage is not 0 to 100.
     """
     thresholds = pairs.real.percentile(list(percentiles), interpolated=True)
     return tuple(
@@ -93,9 +93,9 @@ def iou_at(pairs: PairCounts, threshold: float) -> IouPoint:
     Parameters
     ----------
     pairs : PairCounts
-        Of all pixels.
+        Counts of the pixels.
     threshold : float
-        Grey level; of pixels that were binned, one that is as good as that of the bin.
+        Grey level; if pixels were binned, it is accurate to a bin.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def _chance(first: float, second: float) -> float:
 
 
 def _is_tied(real: int, n: int, percentile: float) -> bool:
-    """Compare A with its size if no two pixels had the same grey level."""
+    """Whether A is clearly larger than it would be if no two pixels had the same grey level."""
     expected = n - math.ceil((n - 1) * (percentile / 100))
     added = real - expected
     return added > 0 and (real == n or added > min(_LARGEST_TIE * n, _LARGEST_GROWTH * expected))

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a number over regions or slides, always with how many have it."""
+"""Mean and standard deviation of a number over regions or slides, with the number of values."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MeanAndSd:
-    """A number over regions or slides.
+    """Mean and standard deviation of a number over regions or slides.
 
     Attributes
     ----------
     mean : float
-        NaN where it exists for none of them.
+        Mean of the values; NaN if there are none.
     sd : float
         Standard deviation with n - 1; NaN for fewer than two.
     n : int
-        For how many it exists.
+        Number of values that exist.
     """
 
     mean: float
@@ -32,33 +32,33 @@ class MeanAndSd:
 
 
 def mean_and_sd(values: Iterable[float]) -> MeanAndSd:
-    """Mean and standard deviation of what exists.
+    """Mean and standard deviation of the values that exist.
 
     Parameters
     ----------
     values : iterable of float
-        One for each region or slide; NaN where the number does not exist; infinity counts.
+        One value for each region or slide. NaN, for a number that does not exist, is left out; infinity counts.
 
     Returns
     -------
     MeanAndSd
-        Infinite, with an SD of NaN, where a value is.
+        Mean, SD and number of values; if a value is infinite, so is the mean, and the SD is NaN.
 
     Examples
     --------
     >>> mean_and_sd([0.25, 0.75, 0.5, float("nan")])
     MeanAndSd(mean=0.5, sd=0.25, n=3)
     """
-    there = [value for value in values if not math.isnan(value)]
-    if not there:
+    existing = [value for value in values if not math.isnan(value)]
+    if not existing:
         return MeanAndSd(math.nan, math.nan, 0)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(np.mean(there))
-    sd = _sd(there) if len(there) > 1 and math.isfinite(mean) else math.nan
-    return MeanAndSd(mean, sd, len(there))
+        mean = float(np.mean(existing))
+    sd = _sd(existing) if len(existing) > 1 and math.isfinite(mean) else math.nan
+    return MeanAndSd(mean, sd, len(existing))
 
 
 def _sd(values: list[float]) -> float:
-    """In a unit of their own, so that no square overflows or vanishes."""
+    """Standard deviation; values are scaled by a power of two, so that no square overflows or underflows."""
     exponent = math.frexp(max(map(abs, values)))[1]
     return float(np.ldexp(np.std(np.ldexp(values, -exponent), ddof=1), exponent))

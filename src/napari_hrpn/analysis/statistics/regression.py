@@ -1,6 +1,6 @@
-"""Regression line through real and predicted pixels: gain, offset and scatter of a prediction.
+"""Regression lines through real and predicted pixels: gain, offset and scatter of a prediction.
 
-No p-value: pixels are not independent of each other.
+There is no p-value, because pixels are not independent of each other.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Regression:
-    """Lines p = intercept + slope y through real (y) and predicted (p) pixels, and how close they lie to it."""
+    """Lines p = intercept + slope y through real (y) and predicted (p) pixels, and the scatter around them."""
 
-    # of ordinary least squares, which takes all scatter to be in the prediction
+    # ordinary least squares, which assumes that all scatter is in the prediction
     slope: float
     intercept: float
     residual_sd: float  # standard deviation of the prediction about that line, sqrt(SSE / (n - 2)), in grey levels
     pearson_r: float  # Pearson correlation over all pixels, -1 to 1
-    # its square: the share of the prediction's variance that the line explains. It is not the R2 of `Agreement`,
-    # which asks how close the prediction itself is
+    # square of r: the share of the prediction's variance that the line explains. The R2 of `Agreement` differs: it
+    # measures how close the prediction itself is to the real image
     r2: float
     # Pearson correlation over the pixels that are not zero in both, as the Fiji plugin "Colocalization Threshold"
     # gives it
     r_total: float
-    # of the line with the least squared distances at right angles (Deming regression with equal errors), which takes
-    # scatter to be in both images alike
+    # line with the smallest squared distances at right angles (Deming regression with equal errors), which assumes
+    # equal scatter in both images
     orthogonal_slope: float
     orthogonal_intercept: float
     n: int
@@ -47,19 +47,19 @@ def regression(sums: AgreementSums, both_zero: int = 0) -> Regression:
     Parameters
     ----------
     sums : AgreementSums
-        Of all pixels, such as the `sums` of a `PairCounts`.
+        Sums over all pixels, such as the `sums` of a `PairCounts`.
     both_zero : int
-        How many of the pixels are zero in both, its `both_zero`.
+        Number of pixels that are zero in both images, such as its `both_zero`.
 
     Returns
     -------
     Regression
-        NaN, with a reason, for what does not exist.
+        Lines; NaN, with a reason, for numbers that do not exist.
 
     Raises
     ------
     AgreementError
-        If more pixels are zero in both than there are.
+        If `both_zero` is larger than the number of pixels.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def regression(sums: AgreementSums, both_zero: int = 0) -> Regression:
 
 
 def _orthogonal_slope(real: Fraction, predicted: Fraction, both: Fraction) -> float:
-    """Slope of the first principal axis; the root is taken where nothing cancels."""
+    """Slope of the first principal axis, by the formula without a difference of nearly equal numbers."""
     if both == 0:
         return 0.0 if real > predicted else math.nan
     larger = max(real, predicted)
@@ -112,7 +112,7 @@ def _through_means(sums: AgreementSums, slope: float) -> float:
 
 
 def _r_total(sums: AgreementSums, both_zero: int) -> float:
-    """Pixels that are zero in both add to no sum, so leaving them out changes `n` alone."""
+    """Pearson r without pixels that are zero in both; they contribute nothing to sums, so only `n` changes."""
     return correlation(*deviations(replace(sums, n=sums.n - both_zero))) if sums.n > both_zero else math.nan
 
 

@@ -1,4 +1,4 @@
-"""Spatial autocorrelation of patches: Moran's I on a grid of which only some patches count."""
+"""Spatial autocorrelation of patches: Moran's I on a grid, over patches with enough tissue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PERMUTATIONS = 999
 MORAN = "Moran's I (rook)"
-"""What tables call the kind that they show: patches that share an edge are equally far apart, others are not."""
+"""Title of the kind in tables: patches that share a side, which are equally far apart, are neighbours."""
 _STEPS = {"rook": ((0, 1), (1, 0)), "queen": ((0, 1), (1, 0), (1, 1), (1, -1))}
 _BATCH = 32
 
@@ -24,17 +24,17 @@ _BATCH = 32
 class MoransI:
     """Moran's I of the patches of a grid."""
 
-    # about 1 where neighbours are alike, about `expected` for patches in random order, negative where neighbours
-    # differ, as on a checkerboard. NaN with a reason where it does not exist
+    # about 1 if neighbours are alike, about `expected` for a random order, negative if neighbours differ, as on
+    # a checkerboard; NaN, with a reason, if it does not exist
     i: float
-    expected: float  # its mean over all orders of the patches, -1 / (n - 1)
-    # share of random orders (the one observed counted in) with an I as far from `expected`, either way; NaN without
-    # permutations. The unit is the patch of one slide: it says nothing about other tumours
+    expected: float  # mean over all orders of the patches, -1 / (n - 1)
+    # share of random orders (including the observed one) with an I at least as far from `expected`, two-sided; NaN
+    # without permutations. The unit is a patch of one slide, so it does not apply to other tumours
     p_value: float
     neighbours: str  # "rook" (4 neighbours) or "queen" (8), all of the same weight
     n: int
-    pairs: int  # pairs of neighbours, each counted once
-    permutations: int  # random orders that were tried
+    pairs: int  # number of pairs of neighbours, each counted once
+    permutations: int  # number of random orders
     reason: str = ""  # why a number is NaN; empty where none is
 
 
@@ -52,23 +52,23 @@ def morans_i(
     values : numpy.ndarray, shape (rows, columns)
         One number per patch.
     mask : numpy.ndarray of bool, shape (rows, columns), optional
-        Patches that count; those left out are nobody's neighbour.
+        Patches that count; the others are not neighbours of any patch.
     neighbours : {"rook", "queen"}
-        Whether patches that share an edge are neighbours, or also those that share a corner.
+        Whether only patches that share a side are neighbours, or also those that share a corner.
     permutations : int
-        Random orders behind the p-value; 0 for none.
+        Number of random orders for the p-value; 0 for none.
     seed : int
-        Of the random orders.
+        Seed of the random orders.
 
     Returns
     -------
     MoransI
-        With the p-value of the permutations (Moran 1950; Cliff and Ord 1981).
+        Moran's I with the p-value of the permutations (Moran 1950; Cliff and Ord 1981).
 
     Raises
     ------
     AnalysisError
-        If there is no such kind of neighbour.
+        If the kind of neighbours is unknown.
     """
     if neighbours not in _STEPS:
         msg = f"neighbours are {neighbours!r}; expected one of {', '.join(_STEPS)}"
@@ -81,14 +81,14 @@ def morans_i(
     if reason:
         return MoransI(math.nan, math.nan, math.nan, neighbours, n, len(first), 0, reason)
     deviations -= deviations.mean()
-    # in a unit of their own, so that no square overflows or vanishes
+    # scaled to 1 at most, so that no square overflows or underflows
     deviations /= np.abs(deviations).max()
     scale = n / len(first) / float(deviations @ deviations)
     observed, expected = float(deviations[first] @ deviations[second]) * scale, -1 / (n - 1)
     p_value = math.nan
     if permutations:
         random = _permuted(deviations, first, second, permutations, seed) * scale
-        # sums in another order differ in the last bits
+        # with a tolerance, because the last bits of a sum depend on the order
         as_far = np.abs(random - expected) >= abs(observed - expected) - 1e-12
         p_value = (1 + int(as_far.sum())) / (1 + permutations)
     return MoransI(observed, expected, p_value, neighbours, n, len(first), permutations)
@@ -101,15 +101,15 @@ def _reason(values: NDArray[np.float64], pairs: int) -> str:
 
 
 def _pairs(mask: NDArray[np.bool_], neighbours: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Numbers of the patches of each pair, counted row by row among those that count."""
+    """Indices of the patches of each pair, counted row by row among the patches that count."""
     number = np.cumsum(mask.ravel()).reshape(mask.shape) - 1
-    found = []
+    pairs = []
     for down, right in _STEPS[neighbours]:
-        one = (slice(None, -down or None), slice(max(0, -right), -max(0, right) or None))
-        other = (slice(down, None), slice(max(0, right), -max(0, -right) or None))
-        both = mask[one] & mask[other]
-        found.append((number[one][both], number[other][both]))
-    first, second = (np.concatenate(column).astype(np.intp) for column in zip(*found, strict=True))
+        first_patches = (slice(None, -down or None), slice(max(0, -right), -max(0, right) or None))
+        second_patches = (slice(down, None), slice(max(0, right), -max(0, -right) or None))
+        both = mask[first_patches] & mask[second_patches]
+        pairs.append((number[first_patches][both], number[second_patches][both]))
+    first, second = (np.concatenate(column).astype(np.intp) for column in zip(*pairs, strict=True))
     return first, second
 
 

@@ -1,1 +1,1 @@
-"""Tissue, vessels and the probe around them, at coarse levels or in strips and tiles of a slide."""
+"""Tissue mask, vessels, cells and penetration of the probe, in strips and tiles of a slide."""

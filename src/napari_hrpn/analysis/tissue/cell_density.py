@@ -1,6 +1,6 @@
-"""Cell density from bright spots of a stain, counted strip by strip, for nuclei or macrophages.
+"""Cell density from bright spots of a stain of nuclei or macrophages, counted strip by strip.
 
-The rule: a spot is a pixel that no pixel within the separation outshines, so a count does not depend on the strips.
+The rule: a cell is a pixel that is the brightest within the separation, so counts do not depend on the strips.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _MOST_SEPARATION_PX = 64
 
 @dataclass(frozen=True)
 class CellSettings:
-    """How cells are told apart.
+    """Settings for the detection of cells.
 
     Attributes
     ----------
     pixel_um : float
-        Largest pixel of the level that is looked at.
+        Largest pixel size of the level that is used, in µm.
     smoothing_um : float
-        Standard deviation of the Gaussian that makes one spot of a nucleus with its texture.
+        Standard deviation of the Gaussian that blurs the texture of a nucleus into a single spot.
     separation_um : float
-        Of two spots nearer than this, the brighter one counts.
+        Smallest distance of two cells; of two closer spots, only the brighter one counts.
     threshold : float or None
-        Grey level that a smoothed spot has to exceed; None measures it by Otsu's method.
+        Grey level that a smoothed spot has to exceed; None finds it by Otsu's method.
     """
 
     pixel_um: float = 1.1
@@ -62,13 +62,13 @@ class CellDensity:
     Attributes
     ----------
     n : int
-        Cells counted; 0 where they cannot be told apart.
+        Number of cells; 0 if pixels are too large to separate them.
     tissue_mm2 : float
-        Area that they were counted in; NaN where pixels are too large.
+        Area in which they were counted; NaN if pixels are too large.
     density_per_mm2 : float
-        Cells per mm2; NaN where there is no tissue, or where pixels are too large.
+        Cells per mm2; NaN if there is no tissue or pixels are too large.
     threshold : float
-        Grey level that a cell's smoothed spot exceeds; NaN where none was looked for.
+        Grey level that a cell's smoothed spot exceeds; NaN if pixels are too large.
     reason : str
         Why a number is NaN; empty where none is.
     """
@@ -85,18 +85,18 @@ def cell_density(
 ) -> Generator[Progress, None, CellDensity]:
     """Count the cells of a slide by a stain of nuclei, or of macrophages, and divide by the area.
 
-    A simple count: the stain is smoothed, and each of its peaks above a grey level is a cell. Nuclei that touch
-    may make one peak, so dense tissue is undercounted; a large cell with two bright parts counts twice. Of phantoms
+    The method is simple: the stain is smoothed, and each of its peaks above a grey level is a cell. Nuclei that touch
+    may form one peak, so dense tissue is undercounted; a large cell with two bright parts counts twice. In phantoms
     with 1,200, 3,100 and 4,400 nuclei per mm2 it counted 100, 96 and 93 %, and 95 to 97 % of the peaks were nuclei.
 
     Parameters
     ----------
     slide : Slide
-        Read at one level, strip by strip: twice, or once where the settings state a grey level.
+        The slide; one level is read strip by strip, twice, or once if the settings state a grey level.
     channel : int
-        The stain.
+        Index of the stain.
     tissue : RegionMask, optional
-        Where cells count; everywhere where left out.
+        Region in which cells are counted; by default the whole slide.
     settings : CellSettings, optional
         Lengths and the grey level.
 
@@ -113,14 +113,14 @@ def cell_density(
     Raises
     ------
     AnalysisError
-        If the slide does not say how large its pixels are, or has pixels that are not finite.
+        If the slide has no pixel size, or has pixels that are not finite.
     SlideError
         If it cannot be read.
     """
     settings = settings or CellSettings()
     image = LevelChannel(slide, channel, slide.level_for(settings.pixel_um), settings.smoothing_um)
     if max(image.pixel_um) > settings.separation_um / _PIXELS_APART:
-        reason = f"pixels of {max(image.pixel_um):g} µm are too large to tell cells {settings.separation_um:g} µm apart"
+        reason = f"pixels of {max(image.pixel_um):g} µm are too large for cells {settings.separation_um:g} µm apart"
         return CellDensity(0, math.nan, math.nan, math.nan, reason)
     threshold = yield from grey_threshold(image, tissue, settings.threshold)
     first = image.strip_count if settings.threshold is None else 0
@@ -138,8 +138,8 @@ def cell_density(
 
 
 def _neighbours(separation_um: float, pixel_um: tuple[float, float]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Pixels nearer than the separation: those that come before the middle one, and those that come after."""
-    check_length("telling cells apart", separation_um, pixel_um, _MOST_SEPARATION_PX)
+    """Footprints of the pixels within the separation: those before the centre pixel, row by row, and those after."""
+    check_length("separating cells", separation_um, pixel_um, _MOST_SEPARATION_PX)
     y, x = (math.ceil(separation_um / size) for size in pixel_um)
     rows, columns = np.mgrid[-y : y + 1, -x : x + 1]
     near = np.hypot(rows * pixel_um[0], columns * pixel_um[1]) <= separation_um
@@ -150,10 +150,10 @@ def _neighbours(separation_um: float, pixel_um: tuple[float, float]) -> tuple[ND
 def _peaks(
     values: NDArray[np.float32], before: NDArray[np.bool_], after: NDArray[np.bool_], threshold: float
 ) -> NDArray[np.bool_]:
-    """Pixels above the threshold that no neighbour outshines; of equal ones the first counts."""
-    outshone = np.zeros(values.shape, bool)
+    """Pixels above the threshold that are the brightest of their neighbourhood; of equal ones the first counts."""
+    exceeded = np.zeros(values.shape, bool)
     for footprint, compare in ((before, np.greater_equal), (after, np.greater)):
         if footprint.any():
             brightest = ndimage.maximum_filter(values, footprint=footprint, mode="constant", cval=-np.inf)
-            outshone |= compare(brightest, values)
-    return np.asarray(~outshone & (values > threshold))
+            exceeded |= compare(brightest, values)
+    return np.asarray(~exceeded & (values > threshold))

@@ -1,4 +1,4 @@
-"""Distance of pixels from a mask, tile by tile, and sums over shells of distance."""
+"""Distance of pixels from a mask, tile by tile, and sums over distance shells."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _CELL_PX = 8
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """For each pixel of a box, how far the nearest pixel of a mask is and which one it is."""
+    """The nearest pixel of a mask for each pixel of a box, and its distance."""
 
     box: Box
-    # shape (rows, columns), from centre to centre: 0 on the mask, infinite beyond the furthest distance asked for
+    # shape (rows, columns), from centre to centre: 0 on the mask, infinite beyond the requested distance
     distance_um: NDArray[np.float64]
-    around: Box  # what was looked at
-    # the nearest pixel of the mask, counted from the corner of `around`; meaningless where the distance is infinite
+    around: Box  # box that was searched
+    # the nearest pixel of the mask, counted from the corner of `around`; undefined where the distance is infinite
     row: NDArray[np.intp]
     column: NDArray[np.intp]
     pixel_um: tuple[float, float]  # height and width of a pixel
 
     @cached_property
     def edge_um(self) -> NDArray[np.float64]:
-        """Distance from the edge of the mask, which runs halfway between a pixel inside and its neighbour outside.
+        """Distance from the edge of the mask, which lies halfway between a pixel inside and its neighbour outside.
 
-        The mask looks like a line through those halves: along an axis half a pixel is taken off, and less in between.
+        The edge is taken for a straight line: half a pixel is subtracted along an axis, and less along a diagonal.
         """
         down, across = _offsets(self.row, self.column, self.box, self.around, self.pixel_um)
         half = np.maximum(np.abs(down) * self.pixel_um[0], np.abs(across) * self.pixel_um[1]) / 2
@@ -53,11 +53,11 @@ def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float],
     part = mask[around.y0 : around.y1, around.x0 : around.x1]
     core = slice(box.y0 - around.y0, box.y1 - around.y0), slice(box.x0 - around.x0, box.x1 - around.x0)
     if not part.any():
-        nowhere = np.zeros((box.height, box.width), np.intp)
-        return Nearest(box, np.full(nowhere.shape, np.inf), around, nowhere, nowhere, pixel_um)
-    # the distances of the core alone, as SciPy computes them: those around it would double the time
-    place = ndimage.distance_transform_edt(~part, sampling=pixel_um, return_distances=False, return_indices=True)
-    row, column = place[0][core], place[1][core]
+        zeros = np.zeros((box.height, box.width), np.intp)
+        return Nearest(box, np.full(zeros.shape, np.inf), around, zeros, zeros, pixel_um)
+    # only indices are computed by SciPy: distances are needed for the core alone, and all of them would double the time
+    indices = ndimage.distance_transform_edt(~part, sampling=pixel_um, return_distances=False, return_indices=True)
+    row, column = indices[0][core], indices[1][core]
     down, across = _offsets(row, column, box, around, pixel_um)
     distance = np.sqrt(down**2 + across**2)
     return Nearest(box, np.where(distance <= furthest_um, distance, np.inf), around, row, column, pixel_um)
@@ -66,7 +66,7 @@ def nearest_in(mask: NDArray[np.bool_], box: Box, pixel_um: tuple[float, float],
 def _offsets(
     row: NDArray[np.intp], column: NDArray[np.intp], box: Box, around: Box, pixel_um: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How far down and across the nearest pixel of the mask is, in µm."""
+    """Offset of the nearest pixel of the mask in µm, down and to the right."""
     y, x = np.ogrid[box.y0 - around.y0 : box.y1 - around.y0, box.x0 - around.x0 : box.x1 - around.x0]
     return np.multiply(row - y, pixel_um[0], dtype=np.float64), np.multiply(column - x, pixel_um[1], dtype=np.float64)
 
@@ -78,17 +78,17 @@ def longest_distance(
     pixel_um: tuple[float, float],
     furthest_um: float,
 ) -> float:
-    """Say how far around a box `nearest_in` has to look: with vessels nearby, much less than the furthest distance."""
+    """Margin that `nearest_in` has to search around a box, much less than the furthest distance near vessels."""
     around = grown_box(box, pixel_um, furthest_um, mask.shape)
     part = mask[around.y0 : around.y1, around.x0 : around.x1]
-    asked = np.zeros(part.shape, bool)
-    asked[box.y0 - around.y0 : box.y1 - around.y0, box.x0 - around.x0 : box.x1 - around.x0] = inside
-    cells, asked = (_any_of_cells(each) for each in (part, asked))
+    requested = np.zeros(part.shape, bool)
+    requested[box.y0 - around.y0 : box.y1 - around.y0, box.x0 - around.x0 : box.x1 - around.x0] = inside
+    cells, requested = (_any_of_cells(part_mask) for part_mask in (part, requested))
     if not cells.any():
         return furthest_um
-    # between cells from centre to centre, so that between their pixels it may be a diagonal longer
+    # distances are those of cell centres; distances of their pixels may be longer by a diagonal of a cell
     cell_um = [_CELL_PX * size for size in pixel_um]
-    distance = ndimage.distance_transform_edt(~cells, sampling=cell_um)[asked]
+    distance = ndimage.distance_transform_edt(~cells, sampling=cell_um)[requested]
     return min(furthest_um, float(distance.max(initial=0.0)) + math.hypot(*cell_um))
 
 
@@ -108,7 +108,7 @@ def distance_tiles(
 
 
 def grown_box(box: Box, pixel_um: tuple[float, float], margin_um: float, shape: tuple[int, ...]) -> Box:
-    """Grow a box by a margin on every side, as far as there are pixels."""
+    """Grow a box by a margin on every side, up to the border of the image."""
     y, x = (math.ceil(min(margin_um / size, longest)) + 1 for size, longest in zip(pixel_um, shape, strict=True))
     grown = Box(box.y0 - y, box.y1 + y, box.x0 - x, box.x1 + x)
     return grown.intersection(Box(0, shape[0], 0, shape[1]))
@@ -116,21 +116,21 @@ def grown_box(box: Box, pixel_um: tuple[float, float], margin_um: float, shape: 
 
 @dataclass(frozen=True, eq=False)
 class ShellSums:
-    """Pixels and signal in each step of distance of each area; two of them are pooled with ``+``."""
+    """Pixels and signal in each distance step of each area; two records are pooled with ``+``."""
 
     # names of the images that are measured on the same shells, such as the real one and a prediction
     images: tuple[str, ...]
     areas: tuple[str, ...]  # names of parts of the tissue that share no pixel
-    # first inside vessels, then step by step, a step without its inner and with its outer end, at last what is
-    # further
+    # first the pixels inside vessels, then one entry per step (its outer end belongs to it, its inner end does not),
+    # and last all pixels beyond
     pixels: NDArray[np.int64]
     signal: NDArray[Any]  # sums of the grey levels; float64 where an image is floating point
     # height and width of the pixels that distances belong to; 0 where they are points
     pixel_um: tuple[float, float] = (0.0, 0.0)
 
     def __add__(self, other: ShellSums) -> ShellSums:
-        own, others = ((one.images, one.areas, one.pixels.shape, one.pixel_um) for one in (self, other))
-        if own != others:
+        first, second = ((sums.images, sums.areas, sums.pixels.shape, sums.pixel_um) for sums in (self, other))
+        if first != second:
             msg = "two sums over shells differ in their images, areas, shells or pixels; expected the same for both"
             raise AnalysisError(msg)
         return replace(self, pixels=self.pixels + other.pixels, signal=self.signal + other.signal)
@@ -142,7 +142,7 @@ def no_shell_sums(
     areas: Sequence[str] = ("tissue",),
     pixel_um: tuple[float, float] = (0.0, 0.0),
 ) -> ShellSums:
-    """Return sums over nothing, to begin with."""
+    """Empty sums, to which those of tiles are added."""
     pixels = np.zeros((len(areas), settings.shells * settings.steps + 2), np.int64)
     return ShellSums(tuple(images), tuple(areas), pixels, np.zeros((len(images), *pixels.shape), np.int64), pixel_um)
 
@@ -163,7 +163,7 @@ def update_shells(
         msg = f"the images are {found or 'none'} px; expected {len(sums.images)} of {expected} px, as the distances"
         raise AnalysisError(msg)
     length = sums.pixels.shape[1]
-    # through shells, so that a distance at the end of one is at the end of a step
+    # computed in shells first, so that rounding leaves a distance at the end of a shell in its last step
     step = np.ceil(np.minimum(distance_um, 2 * settings.furthest_um) / settings.shell_um * settings.steps)
     bins = np.minimum(step, length - 1).astype(np.intp)
     if area is not None:
@@ -181,7 +181,7 @@ def update_shells(
 
 
 def _sums(bins: NDArray[np.intp], values: NDArray[Any], size: int) -> NDArray[Any]:
-    """Sums of values per bin; of integers exact, as whole numbers below 2^53 are in float64."""
+    """Sums of values per bin; exact for integers, because float64 represents whole numbers below 2^53."""
     total = np.bincount(bins, values, size)
     if values.dtype.kind in "biu":
         return total.astype(np.int64)

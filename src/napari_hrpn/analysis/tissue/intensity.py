@@ -1,4 +1,4 @@
-"""Intensity percentiles and background of a slide's tissue, sampled so that memory stays constant."""
+"""Intensity percentiles of the tissue and background level of the glass, from a sample of bounded size."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ _DARK_PERCENT = 1
 def tissue_percentiles(
     slide: Slide, channels: Sequence[int], tissue: RegionMask, percentiles: Sequence[float], pixel_um: float
 ) -> NDArray[np.float64]:
-    """Percentiles of the tissue's grey levels at about a given pixel size.
+    """Percentiles of the grey levels of the tissue, at about a given pixel size.
 
     Parameters
     ----------
     slide : Slide
-        Read block by block at one level.
+        The slide; one level is read block by block.
     channels : sequence of int
-        Channels to look at.
+        Indices of the channels.
     tissue : RegionMask
-        Pixels outside are left out.
+        Mask; pixels outside are left out.
     percentiles : sequence of float
         0 to 100.
     pixel_um : float
-        The coarsest level with pixels no larger is read: the same blur for every slide, however deep its
-        pyramid.
+        The coarsest level whose pixels are not larger is read, so that slides are blurred alike whatever levels
+        they have.
 
     Returns
     -------
     numpy.ndarray
-        Shape (channels, percentiles); of at most 4 million evenly spread pixels. What is no grey level (see
-        `known_pixels`) is left out, and a channel without any gets NaN.
+        Shape (channels, percentiles), from at most 4 million evenly spread pixels. Pixels that are no grey levels (see
+        `known_pixels`) are left out, and a channel without any grey level gets NaN.
     """
     level = slide.level_for(pixel_um)
     step = max(1, math.ceil(math.sqrt(math.prod(slide.levels[level].shape[1:]) / SAMPLES)))
@@ -61,8 +61,8 @@ def tissue_percentiles(
 def _percentiles(
     pixels: NDArray[np.generic], known: NDArray[np.bool_], percentiles: Sequence[float]
 ) -> NDArray[np.float64]:
-    there = pixels[known].astype(np.float64)
-    return np.percentile(there, percentiles) if len(there) else np.full(len(percentiles), np.nan)
+    values = pixels[known].astype(np.float64)
+    return np.percentile(values, percentiles) if len(values) else np.full(len(percentiles), np.nan)
 
 
 def background_levels(slide: Slide, channels: Sequence[int], tissue: RegionMask) -> NDArray[np.float32] | None:
@@ -71,17 +71,17 @@ def background_levels(slide: Slide, channels: Sequence[int], tissue: RegionMask)
     Parameters
     ----------
     slide : Slide
-        Read at the level that the mask was made from.
+        The slide; the level from which the mask was made is read.
     channels : sequence of int
-        Channels to look at.
+        Indices of the channels.
     tissue : RegionMask
-        At a level of the slide; pixels inside are left out.
+        Mask at a level of the slide; pixels inside are left out.
 
     Returns
     -------
     numpy.ndarray or None
-        Median grey level of each channel outside the tissue, or, where no pixel there is a grey level, the first
-        percentile of all; None where there is no outside.
+        Median grey level of each channel outside the tissue, or the first percentile of all pixels if no pixel
+        outside is a grey level; None if the tissue fills the slide.
     """
     outside = ~tissue.mask
     if not outside.any():
@@ -94,9 +94,9 @@ def _background(pixels: NDArray[Any], outside: NDArray[np.bool_]) -> float:
     known = known_pixels(pixels)
     if known is None:
         return float(np.median(pixels[outside]))
-    for there, percentile in ((known & outside, 50), (known, _DARK_PERCENT)):
-        if there.any():
-            return float(np.percentile(pixels[there].astype(np.float64), percentile))
+    for chosen, percentile in ((known & outside, 50), (known, _DARK_PERCENT)):
+        if chosen.any():
+            return float(np.percentile(pixels[chosen].astype(np.float64), percentile))
     return 0.0
 
 

@@ -1,6 +1,6 @@
-"""Penetration of a probe from the vessels: its profile over distance, and the lengths that sum it up.
+"""Penetration of a probe from the vessels: its profile over distance, and penetration lengths.
 
-The rule: pixels inside vessels are counted but belong to no shell, since what they show has not left the blood.
+The rule: pixels inside vessels are counted but belong to no shell, because the probe there has not left the blood.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from napari_hrpn.analysis.tissue.penetration_lengths import (
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.settings import PenetrationSettings
 
-# shells beyond the last one with so many of the pixels rest on hardly any
+# share of the pixels; a profile is not shown beyond the last shell that holds more, because further ones hold few
 _LEAST_SHARE_SHOWN = 1e-3
 
 if TYPE_CHECKING:
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
 class Shell:
     """The probe between two distances from the nearest vessel."""
 
-    # its inner end, which is not part of it, and its outer end, which is; the last one is infinite
+    # inner end, which is not part of the shell, and outer end, which is; that of the last shell is infinite
     from_um: float
     to_um: float
     n: int
     mean: float  # mean grey level above the background; NaN without pixels
-    # share of the signal outside vessels that is in it, below 0 where it is darker than the background; NaN without
-    # signal
+    # share of the signal outside vessels that is in the shell; below 0 if it is darker than the background, NaN
+    # without signal
     share: float
 
 
 @dataclass(frozen=True)
 class Beyond:
-    """The signal further than a distance from every vessel.
+    """Signal further than a given distance from every vessel.
 
     Attributes
     ----------
     beyond_um : float
         The distance.
     share : float
-        Share of the signal outside vessels, by chance somewhat below 0 where there is none; NaN without any signal.
+        Share of the signal outside vessels; noise can make it slightly negative. NaN without any signal.
     """
 
     beyond_um: float
@@ -68,42 +68,42 @@ class Beyond:
 
 @dataclass(frozen=True)
 class Penetration:
-    """How far a probe got from the vessels in one image and one area.
+    """Penetration of a probe from the vessels in one image and one area.
 
-    It tells where the probe is, not how it got there: vessels out of the section feed the tissue too, and a
-    background that is not taken off looks like a probe that reaches everywhere.
+    It shows where the probe is and not how it got there: vessels above and below the section supply the tissue too.
+    A background that is not subtracted has the same effect as a probe that reaches everywhere.
 
     Attributes
     ----------
     image, area : str
-        Which image, and which part of the tissue.
+        Names of the image and of the part of the tissue.
     shells : tuple of Shell
-        The profile, the last one open.
+        The profile; the last shell is open.
     bands : tuple of Shell
-        The same over the wider distance bands.
+        The profile in the wider distance bands.
     beyond : tuple of Beyond
-        Share of the signal beyond some distances.
+        Share of the signal beyond each of the requested distances.
     d50_um, d90_um : float
-        Distance from the edge of the nearest vessel within which half and nine tenths of the signal are.
+        Distance from the edge of the nearest vessel within which 50 and 90 % of the signal are.
     decay_um : float
-        Length over which the profile falls to 1/e; NaN where it does not fall that far, or not exponentially.
+        Length over which the profile falls to 1/e; NaN if it does not fall that far, or not exponentially.
     vessel_mean : float
         Mean grey level above the background inside vessels.
     background : float
-        Grey level that was taken off.
+        Grey level that was subtracted.
     n : int
-        Pixels outside vessels.
+        Number of pixels outside vessels.
     reason : str
         Why a number is NaN; empty where none is.
     decay_from_um : float
-        Where the fit of the decay length begins: 0 for one of a short range.
+        Distance at which the fit of the decay length begins: 0 if it was fitted close to the vessels.
     d50_low_um, d50_high_um, d90_low_um, d90_high_um : float
-        Least and greatest D50 and D90 for all floors between the background and the darkest shell; the greatest is
-        NaN where it lies beyond the last closed shell.
+        Smallest and largest D50 and D90 for assumed backgrounds between the one subtracted and the darkest shell; the
+        largest is NaN if it lies beyond the last closed shell.
     darkest : float
-        Grey level of the darkest shell that holds a hundredth of the pixels: a floor cannot lie above it.
+        Grey level of the darkest shell that holds at least 1 % of the pixels: the background cannot be higher.
     range_um : float
-        Where the last closed shell ends that holds more than a thousandth of the pixels; further ones rest on few.
+        Outer end of the last closed shell that holds more than 0.1 % of the pixels; further shells are unreliable.
     """
 
     image: str
@@ -130,23 +130,24 @@ class Penetration:
 def compute_penetration(
     sums: ShellSums, settings: PenetrationSettings, background: Mapping[str, float] | None = None
 ) -> tuple[Penetration, ...]:
-    """Turn sums over shells into profiles and lengths.
+    """Compute profiles and penetration lengths from sums over shells.
 
-    D50 and D90 are of sums in steps of `step_um`, a pixel spread over its width; nothing is clipped, so noise stays
-    centred on the background. The decay length is -1 / slope of a straight line through the logarithm of the profile,
-    each shell weighted by its pixels, from `fit_from_um` to where the profile is down to `fit_down_to` of the first
-    shell. Where that gives none, the line goes through shells of `near_shell_um`, or of a pixel, from the edge of the
-    vessels to where the profile is down to `near_down_to`, and counts up to half of `fit_from_um`. There is no length
-    where the line does not fall to 1/e within the distances that 99 % of the fitted pixels span, where it explains
-    less than `fit_least_r2` of the variance of the logarithm, where so few shells are left that its slope does not
-    differ from zero (Student's t, 95 %), or where the background leaves too little signal for a D50.
+    D50 and D90 come from sums in steps of `step_um`, with each pixel spread over its width. Negative values are kept,
+    so that noise stays centred on the background. The decay length is -1 / slope of a straight line through the
+    logarithm of the profile, with shells weighted by their pixels. The line begins at `fit_from_um` and ends where the
+    profile is down to `fit_down_to` of the first shell. If that gives no length, the line is fitted close to the
+    vessels: through shells of `near_shell_um`, or of one pixel, from the edge of the vessels to where the profile is
+    down to `near_down_to`; a length from there is accepted up to half of `fit_from_um`. There is no decay length if
+    the line does not fall to 1/e within the distances that 99 % of the fitted pixels span, if it explains less than
+    `fit_least_r2` of the variance of the logarithm, if its slope does not differ from zero because there are few
+    shells (Student's t, 95 %), or if the background leaves too little signal for a D50.
 
-    For a probe that spreads from vessels in tissue with the penetration length lambda = sqrt(D / k), the profile is a
-    sum of Bessel functions K0, which fall faster than exp(-d / lambda) near a vessel and slower where several vessels
-    feed a place: for 30 µm and vessels of 5 µm radius, this fit gives 0.89 lambda at 25 vessels per mm2 and 1.04 lambda
-    at 150, the first crossing of 1/e only 0.62 and 0.84; for 2 to 8 µm, 0.80 to 0.90 lambda. Where vessels are nearer
-    to each other than lambda, no profile shows lambda. A vessel that the mask lacks lifts the far shells: one in a
-    hundred makes the length of 30 µm 1 % longer at 25 vessels per mm2 and 3 % at 150.
+    If a probe diffuses from vessels into tissue with the penetration length lambda = sqrt(D / k), the profile is a sum
+    of Bessel functions K0. They fall faster than exp(-d / lambda) near a vessel, and slower where several vessels
+    supply a place. For lambda = 30 µm and vessels of 5 µm radius, this fit gives 0.89 lambda at 25 vessels per mm2 and
+    1.04 lambda at 150; the first crossing of 1/e gives only 0.62 and 0.84. For lambda = 2 to 8 µm it gives 0.80 to 0.90
+    lambda. Where vessels are closer to each other than lambda, no profile shows lambda. A vessel that is missing in the
+    mask lifts the far shells: one in a hundred makes a length of 30 µm 1 % longer at 25 vessels per mm2 and 3 % at 150.
     """
     levels = dict(background or {})
     for name, level in levels.items():
@@ -171,7 +172,7 @@ def penetration(
     background: Mapping[str, float] | None = None,
     pixel_um: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Penetration, ...]:
-    """How far a probe got from the vessels, in one or more images of the same place.
+    """Penetration of a probe from the vessels, in one or more images of the same place.
 
     Parameters
     ----------
@@ -180,11 +181,11 @@ def penetration(
     images : mapping of str to numpy.ndarray
         Images of the same shape by name, such as the real and a predicted probe.
     mask : numpy.ndarray of bool, optional
-        Of the same shape; pixels where it is False are left out.
+        Mask of the same shape; pixels where it is False are left out.
     settings : PenetrationSettings, optional
         Shells, bands and the range of the fit.
     background : mapping of str to float, optional
-        Grey level without probe by name of image; 0 where left out.
+        Grey level without probe by name of image; 0 by default.
     pixel_um : tuple of float
         Height and width of the pixels that the distances belong to; 0 where they are points.
 
@@ -224,12 +225,12 @@ def _penetration(
     steps = Steps(pixels[1:], signal[1:], settings.step_um, sum(pixel_um) / 2)
     darkest = steps.darkest(settings.steps)
     d50, d90 = (steps.within_um(part, level) for part in (HALF, NINE_TENTHS))
-    # a background that is too bright leaves steep profiles of chance
+    # no length if the background is too high: the rest of the profile is noise that can fall steeply
     decay = DecayLength(math.nan, math.nan)
     if not math.isnan(d50):
         decay = decay_length(steps.above(level)[:-1], steps.pixels[:-1], settings, max(pixel_um))
     ranges = [range_within_um(steps, part, (level, darkest)) for part in (HALF, NINE_TENTHS)]
-    (d50_low, d50_high), (d90_low, d90_high) = ((_seen(low), _seen(high)) for low, high in ranges)
+    (d50_low, d50_high), (d90_low, d90_high) = ((_finite(low), _finite(high)) for low, high in ranges)
     shells = _rows(np.arange(0, len(steps.pixels), settings.steps), settings, steps, level)
     return Penetration(
         image=names[0],
@@ -237,8 +238,8 @@ def _penetration(
         shells=shells,
         bands=_rows(_band_starts(settings), settings, steps, level),
         beyond=tuple(Beyond(distance, steps.share_beyond(distance, level)) for distance in settings.beyond_um),
-        d50_um=_seen(d50),
-        d90_um=_seen(d90),
+        d50_um=_finite(d50),
+        d90_um=_finite(d90),
         decay_um=decay.um,
         vessel_mean=float(signal[0] / pixels[0] - level) if pixels[0] else math.nan,
         background=level,
@@ -254,13 +255,13 @@ def _penetration(
     )
 
 
-def _seen(distance_um: float) -> float:
-    """A distance; NaN where it lies beyond the last closed shell."""
+def _finite(distance_um: float) -> float:
+    """A distance; NaN if it lies beyond the last closed shell."""
     return distance_um if math.isfinite(distance_um) else math.nan
 
 
 def _range_um(shells: tuple[Shell, ...]) -> float:
-    """Where the last closed shell ends that holds more than a thousandth of the pixels of all closed ones."""
+    """Outer end of the last closed shell that holds more than 0.1 % of the pixels of all closed shells."""
     n = sum(shell.n for shell in shells[:-1])
     return max((shell.to_um for shell in shells[:-1] if shell.n > _LEAST_SHARE_SHOWN * n), default=math.nan)
 
@@ -270,13 +271,13 @@ def _band_starts(settings: PenetrationSettings) -> NDArray[np.intp]:
 
 
 def _rows(first: NDArray[np.intp], settings: PenetrationSettings, steps: Steps, level: float) -> tuple[Shell, ...]:
-    """Shells that begin at some steps, the last of them open."""
+    """Shells that begin at the given steps; the last one is open."""
     ends = np.append(first / settings.steps * settings.shell_um, math.inf)
     pixels, signal = (np.add.reduceat(column, first) for column in (steps.pixels, steps.signal))
     above, total = signal - level * pixels, steps.total(level)
     return tuple(
-        Shell(float(low), float(high), int(n), float(own) / int(n) if n else math.nan, float(own) / total)
-        for low, high, n, own in zip(ends[:-1], ends[1:], pixels, above, strict=True)
+        Shell(float(low), float(high), int(n), float(excess) / int(n) if n else math.nan, float(excess) / total)
+        for low, high, n, excess in zip(ends[:-1], ends[1:], pixels, above, strict=True)
     )
 
 

@@ -1,4 +1,4 @@
-"""Penetration of a probe in a whole slide: real and predicted images in one scan."""
+"""Penetration of a probe from the vessels of a whole slide, in real and predicted images in one scan."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ if TYPE_CHECKING:
     from napari_hrpn.core import Box
     from napari_hrpn.slides import FinishedTiles, RegionMask, Slide
 
-# less glass than this is holes in the tissue
+# share of the slide; less glass may be holes in the tissue, where the probe can be
 _LEAST_GLASS = 0.02
 _GLASS_PIXEL_UM = 8.0
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeImage:
-    """A channel that shows or predicts the probe.
+    """A channel with the imaged or the predicted probe.
 
     Attributes
     ----------
     name : str
-        What results call it.
+        Its name in results.
     slide : Slide
-        Of the same height and width as the others.
+        The slide, of the same height and width as the others.
     channel : int
-        Its channel.
+        Index of the channel.
     """
 
     name: str
@@ -67,13 +67,13 @@ class VesselProbe:
     Attributes
     ----------
     label : int
-        The vessel's number in the table of vessels.
+        Number of the vessel in the table of vessels.
     image : str
-        Which image.
+        Name of the image.
     within_um : float
-        Up to which distance from the vessel, which is not part of it.
+        Largest distance from the vessel; pixels inside the vessel are left out.
     n : int
-        Pixels that are nearer to this vessel than to any other.
+        Number of pixels that are nearer to this vessel than to any other.
     mean : float
         Their mean grey level, background included; NaN without pixels.
     """
@@ -87,14 +87,14 @@ class VesselProbe:
 
 @dataclass(frozen=True)
 class SlidePenetration:
-    """How far a probe got from the vessels of a slide.
+    """Penetration of a probe from the vessels of a slide.
 
     Attributes
     ----------
     profiles : tuple of Penetration
-        For each image, one for the whole tissue and, where the tissue has an edge, for its core and periphery.
+        For each image, profiles of the whole tissue and, if the tissue has an edge, of its core and periphery.
     vessels : tuple of VesselProbe
-        For each image, vessel and distance.
+        Probe around each vessel, for each image and distance.
     """
 
     profiles: tuple[Penetration, ...]
@@ -108,25 +108,26 @@ def slide_penetration(
     settings: PenetrationSettings | None = None,
     background: Mapping[str, float] | None = None,
 ) -> Generator[Progress, None, SlidePenetration]:
-    """Measure how far a probe got from the vessels of a slide, in any number of images at once.
+    """Measure the penetration of a probe from the vessels of a slide, in any number of images at once.
 
-    Grey levels are those of the full resolution, added up over the pixels of the vessel mask, whose centres' distances
-    from the edges of vessels are taken. The border of the slide is no edge of the tissue; near it the nearest vessel
-    may lie outside and lifts the far shells (of a field of 2 x 2 mm, by 2 % in a decay length of 30 µm at 25 vessels
-    per mm2, by 15 % at 150): of a small field, leave a margin out of the tissue.
+    Grey levels of the full resolution are added up over each pixel of the vessel mask, and distances are those from the
+    centres of these pixels to the edge of the nearest vessel. The border of the slide does not count as edge of the
+    tissue. Near the border the nearest vessel may lie outside the slide, which lifts the far shells: in a field of
+    2 x 2 mm, a decay length of 30 µm becomes 2 % longer at 25 vessels per mm2 and 15 % at 150. Leave a margin out of
+    the tissue if the field is small.
 
     Parameters
     ----------
     vessels : VesselMask
-        Of the slide.
+        Vessels of the slide.
     images : sequence of ProbeImage
-        Each read once at full resolution, block by block.
+        Images; each is read once at full resolution, block by block.
     tissue : RegionMask, optional
-        Pixels outside are left out; without it, or where it fills the slide, there is no core and periphery.
+        Pixels outside are left out; without it, or if it fills the slide, core and periphery are not distinguished.
     settings : PenetrationSettings, optional
         Shells, bands and distances.
     background : mapping of str to float, optional
-        Grey level without probe by name of image; 0 where left out. It is not taken off the table of vessels.
+        Grey level without probe by name of image; 0 by default. It is not subtracted in the table of vessels.
 
     Yields
     ------
@@ -141,7 +142,7 @@ def slide_penetration(
     Raises
     ------
     AnalysisError
-        If the images differ in size or names are given twice, or pixels are not finite.
+        If the images differ in size, two have the same name, or pixels are not finite.
     SlideError
         If an image cannot be read.
     """
@@ -151,7 +152,7 @@ def slide_penetration(
 
 
 class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
-    """The probe by distance from the vessels of a slide, in any number of images, as a counter."""
+    """Counter of the probe by distance from the vessels of a slide, in any number of images."""
 
     def __init__(
         self,
@@ -170,8 +171,8 @@ class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
         self._no_shells = no_shell_sums(names, self._settings, AREAS if self._edge else ("tissue",), vessels.pixel_um)
         self._shells, self._near = self._no_shells, _no_near_sums(images, vessels, self._settings)
 
-    def look(self, block: PixelBlock) -> tuple[ShellSums, _NearSums] | None:
-        """Sums of a block; None without tissue."""
+    def count(self, block: PixelBlock) -> tuple[ShellSums, _NearSums] | None:
+        """Sums of a block; None if it contains no tissue."""
         box = self._grid.cells(block.rows, block.columns)
         area = _area(self._vessels, self._tissue, self._edge, box)
         if self._finished is not None:
@@ -179,14 +180,14 @@ class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
         inside = area >= 0
         if not inside.any():
             return None
-        place = block.rows, block.columns
+        extent = block.rows, block.columns
         mask, pixel_um = self._vessels.mask, self._vessels.pixel_um
-        # from the edge it is less than from the centre of the pixel at the edge
+        # distances are searched from pixel centres, half a pixel further than from the edge of the vessel
         furthest_um = self._settings.furthest_um + max(pixel_um) / 2
         reach_um = longest_distance(mask, box, inside, pixel_um, furthest_um)
         nearest = nearest_in(mask, box, pixel_um, reach_um)
-        values = [self._grid.sums_within(block.pixels(channel), *place) for channel in self.channels]
-        pixels = self._grid.counts_within(*place)
+        values = [self._grid.sums_within(block.pixels(channel), *extent) for channel in self.channels]
+        pixels = self._grid.counts_within(*extent)
         shells = update_shells(self._no_shells, nearest.edge_um, values, self._settings, area=area, pixels=pixels)
         return shells, _near_sums(self._near, self._vessels, nearest, values, pixels, inside)
 
@@ -196,7 +197,7 @@ class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
             self._shells, self._near = self._shells + found[0], self._near + found[1]
 
     def penetration(self, background: Mapping[str, float] | None = None) -> SlidePenetration:
-        """Profiles, and the probe around each vessel."""
+        """Compute the profiles, and the probe around each vessel."""
         profiles = compute_penetration(self._shells, self._settings, background)
         return SlidePenetration(profiles, _vessel_rows(self._near, self._shells))
 
@@ -204,21 +205,21 @@ class PenetrationCounter(BlockCounter["tuple[ShellSums, _NearSums] | None"]):
 def glass_levels(
     images: Sequence[ProbeImage], glass: RegionMask | None, finished: FinishedTiles | None = None
 ) -> dict[str, float]:
-    """Grey levels of blank glass, to be taken off as background.
+    """Grey levels of blank glass, to be subtracted as background.
 
     Parameters
     ----------
     images : sequence of ProbeImage
-        Read at a coarse level, of 8 µm per pixel.
+        Images; a coarse level of about 8 µm per pixel is read.
     glass : RegionMask or None
-        Where there is certainly no tissue; None for nowhere.
+        Region that certainly has no tissue; None if there is none.
     finished : FinishedTiles, optional
-        What counts of unfinished predictions; where left out, as it is now.
+        Tiles that count of unfinished predictions; by default those finished now.
 
     Returns
     -------
     dict of str to float
-        Median by name of image; empty where less than 2 % of the slide are glass, which may be holes in the tissue.
+        Median by name of image; empty if less than 2 % of the slide is glass, which may be holes in the tissue.
     """
     if glass is None or glass.fraction < _LEAST_GLASS:
         return {}
@@ -226,18 +227,18 @@ def glass_levels(
     glass = predicted_part(glass, finished, images[0].slide.shape)
     if not glass.mask.any():
         return {}
-    found = {
+    medians = {
         image.name: tissue_percentiles(image.slide, [image.channel], glass, [50], _GLASS_PIXEL_UM)[0, 0]
         for image in images
     }
-    return {name: float(level) for name, level in found.items() if np.isfinite(level)}
+    return {name: float(level) for name, level in medians.items() if np.isfinite(level)}
 
 
 def _checked_shape(images: Sequence[ProbeImage]) -> tuple[int, int]:
     shapes, names = {image.slide.shape for image in images}, {image.name for image in images}
     if len(shapes) != 1 or len(names) != len(images):
         sizes = ", ".join(f"{image.name} of {image.slide.shape[0]} x {image.slide.shape[1]} px" for image in images)
-        msg = f"the images are {sizes or 'none'}; expected one or more of one size, each with a name of its own"
+        msg = f"the images are {sizes or 'none'}; expected one or more of one size, with different names"
         raise AnalysisError(msg)
     (shape,) = shapes
     return shape
@@ -251,7 +252,7 @@ def _area(vessels: VesselMask, tissue: RegionMask | None, edge: RegionMask | Non
 
 @dataclass(frozen=True, eq=False)
 class _NearSums:
-    """Per distance and vessel, the first at index 1: pixels, and the signal of each image."""
+    """Pixels, and signal of each image, per distance and vessel; the first vessel is at index 1."""
 
     near_um: tuple[float, ...]
     pixels: NDArray[np.int64]
@@ -274,7 +275,7 @@ def _near_sums(
     pixels: NDArray[np.int64],
     inside: NDArray[np.bool_],
 ) -> _NearSums:
-    """Sums in the ring, out of those between two distances, of the nearest vessel."""
+    """Sums over the pixels nearest to each vessel, in rings between two distances."""
     around, distance = nearest.around, nearest.edge_um
     chosen = inside & (distance > 0) & (distance <= nothing.near_um[-1])
     labels = vessels.objects.painted(slice(around.y0, around.y1), slice(around.x0, around.x1))

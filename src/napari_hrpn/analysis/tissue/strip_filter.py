@@ -1,6 +1,6 @@
-"""Smoothing and thresholding of one channel of a level, in strips of full width.
+"""Smoothing and thresholding of a channel at one level, in strips of full width.
 
-The rule: a strip comes with the rows around it that a filter looks at, so its pixels are those of the whole level.
+The rule: a strip is filtered together with enough rows around it, so results equal those of the whole level at once.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ _TRUNCATE = 4.0
 
 @dataclass(frozen=True, eq=False)
 class _Strip:
-    """Rows y0 to y1 of a level, and some more on both sides."""
+    """Rows y0 to y1 of a level, with additional rows above and below."""
 
-    # The rows that are meant
+    # rows of the strip without the additional ones
     y0: int
     y1: int
-    top: int  # First row of `values`
+    top: int  # first row of `values`
     values: NDArray[Any]
 
     def core(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Return the rows that are meant of an image of the whole strip."""
+        """Part of an image of the strip without the additional rows."""
         return image[self.y0 - self.top : self.y1 - self.top]
 
 
@@ -54,10 +54,10 @@ class LevelChannel:
     """One channel of a slide at a working level."""
 
     slide: Slide
-    # Which channel at which level
+    # indices of the channel and of the level
     channel: int
     level: int
-    smoothing_um: float  # Standard deviation of the Gaussian that it is looked at through; 0 for none
+    smoothing_um: float  # standard deviation of the Gaussian filter; 0 for none
 
     @property
     def pixels(self) -> da.Array:
@@ -82,17 +82,17 @@ class LevelChannel:
 
     @property
     def strip_rows(self) -> int:
-        """Rows of a strip: fewer of a wider level, so that a filter needs the same memory for any slide."""
+        """Rows of a strip: fewer for a wider level, so that a filter needs the same memory for any slide."""
         fewest, most = STRIP_ROWS
         return min(most, max(fewest, _STRIP_PX // max(1, self.shape[1])))
 
     @property
     def strip_count(self) -> int:
-        """Strips in one pass."""
+        """Number of strips of the level."""
         return math.ceil(self.shape[0] / self.strip_rows)
 
     def smoothed(self, halo: int = 0) -> Iterator[_Strip]:
-        """Smoothed pixels strip by strip, with `halo` right rows around each where there are any."""
+        """Smoothed pixels strip by strip, each with up to `halo` valid rows above and below."""
         check_length("smoothing", self.smoothing_um, self.pixel_um, _MOST_SMOOTHING_PX)
         for strip in self.strips(halo + int(_TRUNCATE * self.sigma_px[0] + 0.5)):
             values = strip.values.astype(np.float32)
@@ -103,7 +103,7 @@ class LevelChannel:
             yield _Strip(strip.y0, strip.y1, strip.top, values)
 
     def strips(self, halo: int = 0) -> Iterator[_Strip]:
-        """Pixels strip by strip, with `halo` rows around each where there are any; each is read once."""
+        """Pixels strip by strip, each with up to `halo` rows above and below; each row is read once."""
         height, width = self.shape
         top, kept = 0, np.empty((0, width), self.pixels.dtype)
         for y0 in range(0, height, self.strip_rows):
@@ -116,14 +116,14 @@ class LevelChannel:
             yield _Strip(y0, y1, top, kept[: min(y1 + halo, height) - top])
 
     def inside(self, region: RegionMask | None, y0: int, y1: int) -> NDArray[np.bool_]:
-        """Which pixels of some rows of the level lie in a region, by their centres; all without a region."""
+        """Which pixels of some rows of the level have their centre in a region; all if no region is given."""
         return region_on_grid(region, self.slide.downsample(self.level), slice(y0, y1), slice(0, self.shape[1]))
 
 
 def level_pixel_um(slide: Slide, downsample: tuple[float, float]) -> tuple[float, float]:
-    """Size of a pixel of a grid over a slide."""
+    """Height and width in µm of a pixel of a coarser grid over a slide."""
     if slide.pixel_size_um is None:
-        msg = f"{slide.source.name} does not say how large its pixels are; expected a size in µm: give it when opening"
+        msg = f"{slide.source.name} has no pixel size; expected one in µm: state it when opening the slide"
         raise AnalysisError(msg)
     return slide.pixel_size_um[0] * downsample[0], slide.pixel_size_um[1] * downsample[1]
 
@@ -131,7 +131,7 @@ def level_pixel_um(slide: Slide, downsample: tuple[float, float]) -> tuple[float
 def region_on_grid(
     region: RegionMask | None, downsample: tuple[float, float], rows: slice, columns: slice
 ) -> NDArray[np.bool_]:
-    """Which pixels of a part of a grid over a slide lie in a region."""
+    """Which pixels of a part of a grid over a slide have their centre in a region."""
     if region is None:
         return np.ones((rows.stop - rows.start, columns.stop - columns.start), bool)
     return region.at_level(rows, columns, downsample)
@@ -140,7 +140,7 @@ def region_on_grid(
 def grey_threshold(
     image: LevelChannel, region: RegionMask | None, stated: float | None
 ) -> Generator[Progress, None, float]:
-    """The grey level that splits the smoothed pixels of a region in two: the stated one, or Otsu's.
+    """Grey level that separates the smoothed pixels of a region into two classes: the stated one, or Otsu's.
 
     Integers of up to 16 bits are counted in steps of one grey level, other pixels in 65,536 steps from the
     smallest to the largest of a sample.
@@ -176,18 +176,18 @@ def _not_finite(slide: Slide) -> AnalysisError:
 
 
 def _otsu(counts: NDArray[np.int64]) -> float:
-    there = np.flatnonzero(counts)
-    if len(there) < 2:
-        return float(there[0]) if len(there) else 0.0
-    levels = np.arange(there[0], there[-1] + 1)
+    occupied = np.flatnonzero(counts)
+    if len(occupied) < 2:
+        return float(occupied[0]) if len(occupied) else 0.0
+    levels = np.arange(occupied[0], occupied[-1] + 1)
     return float(threshold_otsu(hist=(counts[levels], levels)))
 
 
 def check_length(what: str, length_um: float, pixel_um: tuple[float, float], most_px: int) -> None:
-    """Refuse a length that takes more pixels than any right pixel size would make it."""
+    """Refuse a length of so many pixels that the pixel size of the slide must be wrong."""
     if length_um > most_px * min(pixel_um):
         msg = (
             f"{what} of {length_um:g} µm takes more than {most_px} pixels of {min(pixel_um):.3g} µm; expected larger "
-            "pixels, so check whether the slide's pixel size is right"
+            "pixels: check the pixel size of the slide"
         )
         raise AnalysisError(msg)

@@ -1,6 +1,6 @@
-"""Tissue mask at a coarse level from the nuclei, and its zones: distance bands, core and periphery.
+"""Tissue mask from the nuclei, at a coarse level, and its zones: distance bands, core and periphery.
 
-It errs on the side of tissue: what it leaves out is neither predicted nor measured.
+The mask rather includes some glass than omits tissue, because pixels outside are neither predicted nor measured.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 MOST_PX = 16 << 20
-"""Of the level that is looked at, whatever the size of its pixels."""
+"""Largest number of pixels of the level that is used; it has priority over the pixel size."""
 
 
 @dataclass(frozen=True)
 class TissueSettings:
-    """How tissue is told from background.
+    """Settings for the detection of tissue.
 
     Attributes
     ----------
     pixel_um : float
-        Largest pixel of the level that is looked at.
+        Largest pixel size of the level that is used, in µm.
     smoothing_um : float
         Standard deviation of the Gaussian that joins nuclei into tissue.
     threshold : float
-        Share of the way from the background to the brightest smoothed tissue (95th percentile), 0 to 1.
+        Position between the background (0) and the brightest smoothed tissue, the 95th percentile (1).
     smallest_um2 : float
-        Smaller islands are dust.
+        Smallest area of tissue; smaller islands are removed as dust.
     margin_um : float
-        The mask is grown by this much.
+        Margin by which the mask is grown.
     """
 
     pixel_um: float = 8.0
@@ -61,29 +61,29 @@ class TissueSettings:
 def tissue_mask(slide: Slide, nuclei: int, settings: TissueSettings | None = None) -> RegionMask:
     """Find the tissue of a slide by its nuclei.
 
-    Nuclei are smoothed until they touch, cut at a share of the way from the background (1st percentile) to
-    bright tissue (95th), holes are filled, dust removed, and the rest grown a little. What is no grey level (see
-    `known_pixels`) is taken for background.
+    Nuclei are smoothed until they merge. The threshold lies between the background (1st percentile) and bright tissue
+    (95th). Holes are filled, dust is removed, and the rest is grown by a margin. Pixels that are no grey levels (see
+    `known_pixels`) count as background.
 
     Parameters
     ----------
     slide : Slide
-        Read at a coarse level only.
+        The slide; only a coarse level is read.
     nuclei : int
-        Its channel of nuclei.
+        Index of its channel of nuclei.
     settings : TissueSettings, optional
         Lengths and threshold.
 
     Returns
     -------
     RegionMask
-        Over the whole slide, at one of its levels. A slide without contrast, or with nothing but dust, is all tissue.
+        Mask of the whole slide, at one of its levels. A slide without contrast, or with only dust, is all tissue.
     """
     settings = settings or TissueSettings()
     level = _level(slide, settings)
     image = _known(np.asarray(slide.levels[level][nuclei].compute(), np.float64))
     pixel_um = _pixel_um(slide, level)
-    # wider than the image, it would only take longer to make it even
+    # a filter wider than the image takes longer and changes nothing
     sigma = min(settings.smoothing_um / pixel_um, max(image.shape))
     smooth = gaussian(image, sigma=sigma, mode="nearest", preserve_range=True)
     background, bright = np.percentile(smooth, [1, 95])
@@ -126,16 +126,16 @@ AREAS = ("core", "periphery")
 
 @dataclass(frozen=True, eq=False)
 class Subareas:
-    """Parts of the tissue as labels.
+    """Zones of the tissue as a label image.
 
     Attributes
     ----------
     labels : numpy.ndarray of uint8, shape (y, x)
-        0 where there is none.
+        Label of each pixel; 0 outside of all zones.
     downsample : tuple of float
         Full-resolution pixels per pixel, along y and x.
     names : tuple of str
-        Of the labels from 1 on.
+        Names of the labels, beginning with label 1.
     """
 
     labels: NDArray[np.uint8]
@@ -146,16 +146,16 @@ class Subareas:
 def distance_bands(
     vessels: VesselMask, tissue: RegionMask | None = None, settings: PenetrationSettings | None = None
 ) -> Generator[Progress, None, Subareas]:
-    """Cut the tissue into bands of distance from the nearest vessel.
+    """Divide the tissue into bands by the distance from the nearest vessel.
 
     Parameters
     ----------
     vessels : VesselMask
-        Of the slide.
+        Vessels of the slide.
     tissue : RegionMask, optional
-        What is cut; everything where left out.
+        Tissue to divide; by default the whole slide.
     settings : PenetrationSettings, optional
-        Ends of the bands.
+        Settings with the ends of the bands.
 
     Yields
     ------
@@ -165,7 +165,7 @@ def distance_bands(
     Returns
     -------
     Subareas
-        On the grid of the vessels, which themselves belong to no band.
+        Bands on the grid of the vessel mask; the vessels belong to no band.
     """
     ends = (settings or PenetrationSettings()).band_edges_um
     height, width = vessels.mask.shape
@@ -185,21 +185,21 @@ def distance_bands(
 def core_and_periphery(
     slide: Slide, tissue: RegionMask | None, settings: PenetrationSettings | None = None
 ) -> Subareas:
-    """Cut the tissue into what is near its edge and the rest.
+    """Divide the tissue into a periphery near its edge and a core.
 
     Parameters
     ----------
     slide : Slide
-        Says how large its pixels are.
+        The slide, which has to have a pixel size.
     tissue : RegionMask or None
-        What is cut; None means everything.
+        Tissue to divide; None means the whole slide.
     settings : PenetrationSettings, optional
-        Width of the periphery.
+        Settings with the width of the periphery.
 
     Returns
     -------
     Subareas
-        On the grid of the tissue.
+        Zones on the grid of the tissue mask.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def core_and_periphery(
 
 
 def periphery(slide: Slide, tissue: RegionMask | None, width_um: float) -> RegionMask | None:
-    """The tissue near its edge; the border of the slide is no edge."""
+    """The tissue near its edge; the border of the slide does not count as edge."""
     if tissue is None or tissue.mask.all():
         return None
     near = np.zeros_like(tissue.mask)

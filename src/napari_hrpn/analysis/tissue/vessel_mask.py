@@ -1,6 +1,6 @@
-"""Vessel mask of a slide at about 1 µm per pixel, made strip by strip.
+"""Vessel mask of a slide at about 1 µm per pixel, computed strip by strip.
 
-The rule: the mask is the only thing as large as the slide that is held in memory, one byte per pixel of its level.
+The rule: of all arrays of the slide's size only the mask is in memory, with one byte per pixel of its level.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ _MOST_CLOSING_PX = 64
 class VesselMask(RegionMask):
     """Vessels of a slide, lumens filled, at a working level.
 
-    A slide of 40,000 px at 0.2744 µm has a mask of 10,000 px, 100 MB.
+    A slide of 40,000 x 40,000 px at 0.2744 µm has a mask of 10,000 x 10,000 px, which takes 100 MB.
 
     Attributes
     ----------
     mask : numpy.ndarray of bool, shape (y, x)
-        True inside a vessel. It must not be changed: make another one.
+        True inside a vessel. Do not change the array: make a new mask.
     downsample : tuple of float
         Full-resolution pixels per pixel of the mask, along y and x.
     pixel_um : tuple of float
         Height and width of a pixel of the mask in µm.
     threshold : float
-        Grey level that it was made with; NaN for a mask that was drawn or edited.
+        Grey level with which the mask was made; NaN for a mask that was drawn or edited.
     name : str
-        What it is called.
+        Its name.
     """
 
     pixel_um: tuple[float, float]
@@ -61,7 +61,7 @@ class VesselMask(RegionMask):
 
     @cached_property
     def objects(self) -> _MaskRuns:
-        """The separate vessels: parts that are connected, corners included; the first is labelled 1 in tables."""
+        """The separate vessels: parts that are connected by sides or corners; the first one has label 1 in tables."""
         return mask_runs(self.mask)
 
     @property
@@ -75,18 +75,19 @@ def vessel_mask(
 ) -> Generator[Progress, None, VesselMask]:
     """Find the vessels of a slide.
 
-    The stain is smoothed, cut at a grey level, small gaps are closed, lumens filled and dust removed. Otsu's grey
-    level splits the pixels of the tissue in two; where few of them are vessels or the stain is faint, it may lie too
-    high or in the background: look at the mask, and state a grey level or edit the mask where it is wrong.
+    The stain is smoothed and cut at a grey level; then small gaps are closed, lumens are filled and dust is removed.
+    Otsu's grey level separates the pixels of the tissue into two classes. If few of them are vessels or the stain is
+    faint, it may be too high or lie in the background: check the mask, and state a grey level or edit the mask if it
+    is wrong.
 
     Parameters
     ----------
     slide : Slide
-        Read at one level, strip by strip: twice, or once where the settings state a grey level.
+        The slide; one level is read strip by strip, twice, or once if the settings state a grey level.
     channel : int
-        Its channel of vessels.
+        Index of its channel of vessels.
     tissue : RegionMask, optional
-        Where vessels are looked for; everywhere where left out.
+        Region in which vessels are searched; by default the whole slide.
     settings : VesselSettings, optional
         Lengths, areas and the grey level.
 
@@ -98,12 +99,12 @@ def vessel_mask(
     Returns
     -------
     VesselMask
-        Over the whole slide.
+        Mask of the whole slide.
 
     Raises
     ------
     AnalysisError
-        If the slide does not say how large its pixels are, or has pixels that are not finite.
+        If the slide has no pixel size, or has pixels that are not finite.
     SlideError
         If it cannot be read.
     """
@@ -122,25 +123,25 @@ def vessel_mask(
 
 
 def edited_vessel_mask(labels: NDArray[np.generic], slide: Slide) -> VesselMask:
-    """Take a drawn or edited mask for the vessels of a slide.
+    """Make a vessel mask from labels that a user drew or edited.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        Shape (y, x), of any size up to the slide's, spread over the whole slide: all that is not zero is vessel.
-        Vessels that touch are one.
+        Shape (y, x), of any size up to that of the slide, spread over the whole slide. Every pixel that is not zero is
+        vessel, and vessels that touch count as one.
     slide : Slide
         The slide.
 
     Returns
     -------
     VesselMask
-        As it was drawn: nothing is closed, filled or removed.
+        The mask as drawn: nothing is closed, filled or removed.
 
     Raises
     ------
     AnalysisError
-        If the mask has another shape or more pixels than the slide, or the slide does not say how large its pixels are.
+        If the mask has other proportions or more pixels than the slide, or the slide has no pixel size.
     """
     if labels.ndim != 2 or min(labels.shape) < 1 or any(np.greater(labels.shape, slide.shape)):
         found, most = (" x ".join(map(str, shape)) for shape in (labels.shape, slide.shape))
@@ -157,7 +158,7 @@ def edited_vessel_mask(labels: NDArray[np.generic], slide: Slide) -> VesselMask:
 
 
 def _disc(radius_um: float, pixel_um: tuple[float, float]) -> NDArray[np.bool_]:
-    """Pixels whose centres are within a radius rounded to pixels, an ellipse where pixels are not square."""
+    """Footprint of the pixels within a radius rounded to pixels; an ellipse if pixels are not square."""
     check_length("closing gaps in vessels", radius_um, pixel_um, _MOST_CLOSING_PX)
     y, x = (int(radius_um / size + 0.5) for size in pixel_um)
     rows, columns = np.ogrid[-y : y + 1, -x : x + 1]
@@ -185,24 +186,24 @@ _ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class _MaskRuns:
-    """The runs of True pixels in the rows of a mask, and the part that each belongs to."""
+    """Horizontal runs of True pixels in a mask, and the connected part to which each belongs."""
 
-    shape: tuple[int, int]  # Rows and columns of the mask
-    # One per run, by row and then column; a run ends before `stop`
+    shape: tuple[int, int]  # rows and columns of the mask
+    # one entry per run, by row and then column; a run ends before `stop`
     row: NDArray[np.int64]
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
-    part: NDArray[np.int32]  # Number of the connected part, 0 first
+    part: NDArray[np.int32]  # index of the connected part
     count: int
 
     @cached_property
     def areas_px(self) -> NDArray[np.int64]:
-        """Pixels of each part."""
+        """Number of pixels of each part."""
         return np.bincount(self.part, self.stop - self.start, self.count).astype(np.int64)
 
     @cached_property
     def centroids_px(self) -> NDArray[np.float64]:
-        """Mean row and column of the pixels of each part, shape (parts, 2); a pixel's centre is at whole numbers."""
+        """Mean row and column of the pixels of each part, shape (parts, 2); pixel centres are at whole numbers."""
         length = self.stop - self.start
         rows = np.bincount(self.part, self.row * length, self.count)
         columns = np.bincount(self.part, (self.start + self.stop - 1) * length / 2, self.count)
@@ -216,7 +217,7 @@ class _MaskRuns:
         return np.bincount(self.part, outer, self.count) > 0
 
     def painted(self, rows: slice, columns: slice) -> NDArray[np.int32]:
-        """Return the parts as an image of a rectangle, 0 where there is none and 1 for the first part."""
+        """Label image of a rectangle: 0 outside of all parts and 1 for the first part."""
         labels = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.int32)
         first, last = np.searchsorted(self.row, [rows.start, rows.stop])
         start = np.clip(self.start[first:last], columns.start, columns.stop) - columns.start
@@ -226,7 +227,7 @@ class _MaskRuns:
         return labels
 
     def set_parts(self, mask: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool) -> None:
-        """Set the pixels of the chosen parts in a mask of the same shape, in place."""
+        """Set the pixels of the chosen parts in a mask of the same shape to a value, in place."""
         run = chosen[self.part]
         begins = self.row[run] * self.shape[1] + self.start[run]
         mask.reshape(-1)[_ranges(begins, self.stop[run] - self.start[run])] = value
@@ -263,7 +264,7 @@ def _touching(
 
 
 def _ranges(begins: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Whole numbers from each beginning on, as many as each length, one after the other."""
+    """Concatenated ranges of whole numbers, each from its beginning and with its length."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
     return np.arange(total) + np.repeat(begins - ends + lengths, lengths)

@@ -1,6 +1,6 @@
-"""Vessels of a slide: sizes, lengths and stain of each, and their density, from a vessel mask.
+"""Vessel morphometry: size, length and stain of each vessel of a mask, and vessel density.
 
-The rule: counts of pixels and links are added up tile by tile; they become µm at the very end.
+The rule: numbers of pixels and steps are added up tile by tile, and only the totals are converted to µm.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ class Vessel:
     Attributes
     ----------
     label : int
-        Its number, 1 for the first from the top.
+        Its number; the topmost vessel has 1.
     centroid_y_px, centroid_x_px : float
-        Mean position in pixels of the full resolution, the centre of the first pixel at 0.
+        Mean position in pixels of the full resolution; the centre of the first pixel is at 0.
     area_um2 : float
-        Lumen included.
+        Area including the lumen.
     equivalent_diameter_um : float
-        Of the circle of the same area.
+        Diameter of the circle with the same area.
     mean_diameter_um : float
-        Mean width along the middle line, from the distance to the outside; good to half a pixel of the mask.
+        Mean width along the centreline, from the distance to the outside; accurate to half a pixel of the mask.
     length_um : float
-        Of the middle line: of a round cross-section nearly nothing.
+        Length of the centreline, which is close to 0 for a round cross-section.
     stain_mean : float
-        Mean grey level of the vessel stain inside; NaN without one.
+        Mean grey level of the vessel stain inside; NaN without a stain.
     """
 
     label: int
@@ -65,25 +65,24 @@ class Vessel:
 class VesselTable:
     """The vessels of a slide and their density.
 
-    Area and length are those of the pixels and steps that are in the tissue. The count is of vessels whose centroid
-    is in it: of a ring around a hole, that is none. There is no correction for edges: a vessel that is cut by the
-    border of the slide counts too, so that of discs of radius r in a square of side L, the density is too high by
-    4 r / L.
+    Area and length count all pixels and steps in the tissue. A vessel counts if its centroid is in the tissue, so a
+    vessel that surrounds a hole in the tissue does not count. Vessels that are cut by the border of the slide count
+    too, without a correction: for discs of radius r in a square of side L, the density is too high by 4 r / L.
 
     Attributes
     ----------
     vessels : tuple of Vessel
         One row per vessel whose centroid is in the tissue, measured as a whole.
     n : int
-        Such vessels.
+        Number of these vessels.
     tissue_mm2 : float
-        Area that the densities are per.
+        Area of the tissue, to which the densities refer.
     density_per_mm2 : float
-        Microvessel density: vessels per mm2; NaN, as the others, where there is no tissue.
+        Microvessel density, vessels per mm2; NaN, like the following numbers, if there is no tissue.
     area_fraction : float
-        Share of the tissue inside vessels, whole or cut.
+        Share of the tissue that is inside vessels, whole or cut ones.
     length_density_mm_per_mm2 : float
-        Length of middle lines in the tissue per area.
+        Length of centrelines in the tissue per area.
     reason : str
         Why a number is NaN; empty where none is.
     """
@@ -99,7 +98,7 @@ class VesselTable:
 
 @dataclass(eq=False)
 class _Sums:
-    """Per vessel, the first at index 1: what one tile after the other adds to; whole numbers of integer pixels."""
+    """Sums per vessel, to which tiles are added; the first vessel is at index 1, and sums of integers are exact."""
 
     steps: NDArray[np.int64]
     skeleton_px: NDArray[np.int64]
@@ -110,7 +109,7 @@ class _Sums:
 
 @dataclass(eq=False)
 class _InTissue:
-    """What lies in the tissue: its pixels, those inside vessels, and twice the steps of each kind."""
+    """Pixels of the tissue, pixels of vessels in it, and twice the number of centreline steps in it, of each kind."""
 
     pixels: int = 0
     vessel_px: int = 0
@@ -122,21 +121,21 @@ def measure_vessels(
 ) -> Generator[Progress, None, VesselTable]:
     """Measure each vessel of a slide, and their density in the tissue.
 
-    Widths are those of the mask, blur of a stained wall included, and right up to 200 µm. Length is that of the
-    skeleton (Zhang & Suen 1984), counted in steps between pixels and times 0.948 (0.920 where pixels are twice as
-    wide as high), which makes straight lines right on average over all directions (Kulpa 1977; off by up to 5 % for
-    one direction, 8 % for such pixels).
+    Widths are those of the mask, including the blur of a stained wall, and correct up to 200 µm. Length is that of the
+    skeleton (Zhang & Suen 1984), counted in steps between pixels and multiplied by 0.948 (by 0.920 if pixels are twice
+    as wide as high). With this factor the length of straight lines is correct on average over all directions (Kulpa
+    1977); in a single direction it is off by up to 5 % (8 % for such pixels).
 
     Parameters
     ----------
     slide : Slide
-        Read once, block by block, at the coarsest level that is not coarser than the mask.
+        The slide; the coarsest level that is not coarser than the mask is read once, block by block.
     channel : int or None
-        Its channel of vessels; None where there is none, and the mask was drawn: nothing is read then.
+        Index of its channel of vessels; None if there is none because the mask was drawn, so that nothing is read.
     vessels : VesselMask
-        Of this slide.
+        Vessels of this slide.
     tissue : RegionMask, optional
-        Where vessels count; everywhere where left out.
+        Region in which vessels count; by default the whole slide.
 
     Yields
     ------
@@ -155,21 +154,21 @@ def measure_vessels(
     """
     level = slide.levels[_level(slide, vessels)]
     grid = WorkingGrid(level.shape[1:], vessels.mask.shape)
-    sums, there = _no_sums(vessels.objects.count + 1), _InTissue()
+    sums, in_tissue = _no_sums(vessels.objects.count + 1), _InTissue()
     tiles = TileGrid(vessels.mask.shape[0], vessels.mask.shape[1], min(grid.tile_px, TILE_PX), 0, 1)
     for done, tile in enumerate(tiles, start=1):
         box = tile.core
         rows, columns = slice(box.y0, box.y1), slice(box.x0, box.x1)
         labels = vessels.objects.painted(rows, columns)
         inside = region_on_grid(tissue, vessels.downsample, rows, columns)
-        there.pixels += int(inside.sum())
+        in_tissue.pixels += int(inside.sum())
         if labels.any():
-            there.vessel_px += int((inside & (labels > 0)).sum())
+            in_tissue.vessel_px += int((inside & (labels > 0)).sum())
             if channel is not None:
                 _add_stain(sums, labels, grid.sums(level[channel], box), grid.counts(box))
-            _add_shape(sums, there, labels, vessels, box, tissue)
+            _add_shape(sums, in_tissue, labels, vessels, box, tissue)
         yield Progress(done, len(tiles))
-    return _table(sums, there, vessels, tissue)
+    return _table(sums, in_tissue, vessels, tissue)
 
 
 def _no_sums(size: int) -> _Sums:
@@ -189,9 +188,14 @@ def _add_stain(sums: _Sums, labels: NDArray[np.int32], stain: NDArray[np.generic
 
 
 def _add_shape(
-    sums: _Sums, there: _InTissue, labels: NDArray[np.int32], vessels: VesselMask, box: Box, tissue: RegionMask | None
+    sums: _Sums,
+    in_tissue: _InTissue,
+    labels: NDArray[np.int32],
+    vessels: VesselMask,
+    box: Box,
+    tissue: RegionMask | None,
 ) -> None:
-    """Add the middle lines of a tile, found with as much around it as the widest vessel needs."""
+    """Add the centrelines of a tile, computed with a margin that the widest vessel needs."""
     around = grown_box(box, vessels.pixel_um, WIDEST_UM, vessels.mask.shape)
     rows, columns = slice(around.y0, around.y1), slice(around.x0, around.x1)
     skeleton = np.pad(skeletonize(vessels.mask[rows, columns]), 1)
@@ -201,43 +205,43 @@ def _add_shape(
     def shifted(image: NDArray[np.bool_], down: int, right: int) -> NDArray[np.bool_]:
         return image[top + down : top + down + box.height, left + right : left + right + box.width]
 
-    here, below, beside, before = (shifted(skeleton, *to) for to in ((0, 0), (1, 0), (0, 1), (0, -1)))
-    # a corner that a step along both axes passes too is no step of its own
+    line, below, beside, before = (shifted(skeleton, *to) for to in ((0, 0), (1, 0), (0, 1), (0, -1)))
+    # a diagonal step counts only if the corner is not also passed by steps along both axes
     across = shifted(skeleton, 1, 1) & ~below & ~beside, shifted(skeleton, 1, -1) & ~below & ~before
     size = len(sums.stain)
     for kind, to, ends in ((0, (1, 0), below), (1, (0, 1), beside), (2, (1, 1), across[0]), (2, (1, -1), across[1])):
-        steps = here & ends
+        steps = line & ends
         sums.steps[kind] += np.bincount(labels[steps], minlength=size)
-        # half a step is in the tissue where one of its ends is
-        there.step_ends[kind] += (steps & shifted(inside, 0, 0)).sum() + (steps & shifted(inside, *to)).sum()
+        # each end of a step in the tissue adds half a step
+        in_tissue.step_ends[kind] += (steps & shifted(inside, 0, 0)).sum() + (steps & shifted(inside, *to)).sum()
     inner = Box(top - 1, top - 1 + box.height, left - 1, left - 1 + box.width)
-    glass = ~vessels.mask[rows, columns]
-    outside = np.minimum(nearest_in(glass, inner, vessels.pixel_um, WIDEST_UM / 2).distance_um[here], WIDEST_UM / 2)
-    # the nearest pixel outside begins half a pixel before its centre, and a vessel's middle lies on a pixel or between
-    width_nm = np.rint(1000 * (2 * outside - sum(vessels.pixel_um) / 4))
-    sums.width_nm += np.bincount(labels[here], width_nm, size).astype(np.int64)
-    sums.skeleton_px += np.bincount(labels[here], minlength=size)
+    outside = ~vessels.mask[rows, columns]
+    edge_um = np.minimum(nearest_in(outside, inner, vessels.pixel_um, WIDEST_UM / 2).distance_um[line], WIDEST_UM / 2)
+    # the edge is half a pixel before the centre of the pixel outside, and a centreline lies on a pixel or between two
+    width_nm = np.rint(1000 * (2 * edge_um - sum(vessels.pixel_um) / 4))
+    sums.width_nm += np.bincount(labels[line], width_nm, size).astype(np.int64)
+    sums.skeleton_px += np.bincount(labels[line], minlength=size)
 
 
-def _table(sums: _Sums, there: _InTissue, vessels: VesselMask, tissue: RegionMask | None) -> VesselTable:
+def _table(sums: _Sums, in_tissue: _InTissue, vessels: VesselMask, tissue: RegionMask | None) -> VesselTable:
     objects = vessels.objects
     inside = [_holds(tissue, vessels, centroid) for centroid in objects.centroids_px]
     rows = tuple(_row(sums, vessels, int(index)) for index in np.flatnonzero(inside))
-    tissue_mm2 = there.pixels * vessels.area_um2 / 1e6
-    if not there.pixels:
+    tissue_mm2 = in_tissue.pixels * vessels.area_um2 / 1e6
+    if not in_tissue.pixels:
         return VesselTable(rows, len(rows), 0.0, math.nan, math.nan, math.nan, "there is no tissue")
     return VesselTable(
         vessels=rows,
         n=len(rows),
         tissue_mm2=tissue_mm2,
         density_per_mm2=len(rows) / tissue_mm2,
-        area_fraction=there.vessel_px / there.pixels,
-        length_density_mm_per_mm2=_length_um(there.step_ends / 2, vessels) / 1e3 / tissue_mm2,
+        area_fraction=in_tissue.vessel_px / in_tissue.pixels,
+        length_density_mm_per_mm2=_length_um(in_tissue.step_ends / 2, vessels) / 1e3 / tissue_mm2,
     )
 
 
 def _holds(tissue: RegionMask | None, vessels: VesselMask, centroid: NDArray[np.float64]) -> bool:
-    row, column = (int(place + 0.5) for place in centroid)
+    row, column = (int(coordinate + 0.5) for coordinate in centroid)
     return bool(region_on_grid(tissue, vessels.downsample, slice(row, row + 1), slice(column, column + 1))[0, 0])
 
 
@@ -260,16 +264,16 @@ def _row(sums: _Sums, vessels: VesselMask, index: int) -> Vessel:
 
 
 def _length_um(steps: NDArray[np.generic], vessels: VesselMask) -> float:
-    """Length of steps down, across and along diagonals."""
+    """Length of steps along y, along x and along diagonals."""
     dy, dx = vessels.pixel_um
     return _chain_to_line(dy, dx) * float(steps @ np.array([dy, dx, math.hypot(dy, dx)]))
 
 
 def _chain_to_line(dy: float, dx: float) -> float:
-    """How long a straight line is for each µm of its chain of pixels, on average over all directions.
+    """Length of a straight line per µm of its chain of pixels, on average over all directions.
 
-    0.948 for square pixels: Kulpa, Comput. Graph. Image Process. 6 (1977) 434. A chain goes along diagonals as far as
-    the line does along its shorter axis in pixels, and along the other axis for the rest.
+    It is 0.948 for square pixels: Kulpa, Comput. Graph. Image Process. 6 (1977) 434. The chain of a line takes one
+    diagonal step per pixel along the shorter axis, and steps along the longer axis for the rest.
     """
     diagonal = math.hypot(dy, dx)
     flat = dy + (1 - dx / diagonal) * (diagonal - dx) * diagonal / dy

@@ -1,7 +1,7 @@
-"""Local statistics of pixel pairs: a value of each pixel from the window around it, and its mean in a region.
+"""Local statistics of pixel pairs, such as SSIM: a value per pixel from the window around it, and its regional mean.
 
-The rule: a window at the edge of the slide sees the pixels mirrored there (d c b a | a b c d), and a pixel whose window
-holds one that is not predicted, or not finite, is left out.
+The rule: beyond the border of the slide, a window takes the mirrored pixels (d c b a | a b c d). A pixel whose window
+holds a pixel that is not predicted or not finite has no value.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ class Window:
     Attributes
     ----------
     name : str
-        What it is called in messages, unlike any other.
+        Its name in messages, different from that of all other windows.
     border : int
-        How many rows and columns around a pixel its value depends on: 5 for windows of 11 x 11.
+        Number of rows and columns around a pixel that its value depends on: 5 for windows of 11 x 11.
     values : callable
-        From real and predicted pixels, float64 of shape (y, x), and the largest grey level that a pixel may have, NaN
-        where the type of the pixels does not say it, to a value for each of these pixels. Those nearer to the edge
-        than `border` are ignored. A function of a module, as it travels to workers.
+        Function of the real pixels, the predicted pixels (both float64 of shape (y, x)) and the largest possible grey
+        level, which is NaN if the pixel type does not define it. It returns a value for each pixel; values nearer to
+        the edge of the array than `border` are ignored. It must be defined in a module, so that it can be sent to
+        workers.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowSums:
-    """Values of the pixels of a region: how many there are, and their sum; parts are pooled with ``+``."""
+    """Number and sum of the window values in a region; parts are pooled with ``+``."""
 
     n: int = 0
     total: float = 0.0
@@ -54,7 +55,7 @@ class WindowSums:
 
     @property
     def mean(self) -> float:
-        """NaN where no pixel has a value."""
+        """Mean of the values; NaN if no pixel has one."""
         return self.total / self.n if self.n else math.nan
 
 

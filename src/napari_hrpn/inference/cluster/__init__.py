@@ -2,14 +2,14 @@
 
 from napari_hrpn.inference.cluster.connection import cluster_workers, local_workers
 from napari_hrpn.inference.cluster.predict_slides import EndedSlide, SlideRequest, TileOfMany, predict_slides
-from napari_hrpn.inference.cluster.task_pool import looks_on_workers
+from napari_hrpn.inference.cluster.task_pool import count_on_workers
 
 __all__ = [
     "EndedSlide",
     "SlideRequest",
     "TileOfMany",
     "cluster_workers",
+    "count_on_workers",
     "local_workers",
-    "looks_on_workers",
     "predict_slides",
 ]

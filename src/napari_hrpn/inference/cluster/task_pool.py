@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from distributed import Client, Future, WorkerPlugin
 
-    from napari_hrpn.analysis import BlockCounter, Looks
+    from napari_hrpn.analysis import BlockCounter, BlockMap
     from napari_hrpn.inference.cluster.worker import SlideReference
     from napari_hrpn.slides import Slide
 
@@ -126,7 +126,7 @@ class TaskPool:
             self._client.cancel(list(futures))
 
 
-def looks_on_workers(client: Client, slides: Sequence[Slide]) -> Looks:
+def count_on_workers(client: Client, slides: Sequence[Slide]) -> BlockMap:
     """Function that counts blocks of slides on the workers of a cluster, in place of threads of this process.
 
     Numbers are those of one process, to the bit on processors of one kind.

@@ -24,7 +24,7 @@ import psutil
 import torch
 from distributed import WorkerPlugin, get_worker
 
-from napari_hrpn.analysis.scan.block_scan import look_at
+from napari_hrpn.analysis.scan.block_scan import count_block
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, keep_freed_memory, thread_on_main_heap
 from napari_hrpn.inference.engine import IN_FLIGHT, KEPT_BYTES, THREAD_NAME
@@ -218,7 +218,7 @@ class BlockWorker(_NamedPlugin):
                 self._counters = _Unpacker(io.BytesIO(zlib.decompress(self._packed)), slides).load()
                 self._packed = b""
             counters = self._counters
-        return zlib.compress(pickle.dumps(look_at(box, counters), _PROTOCOL), _FAST)
+        return zlib.compress(pickle.dumps(count_block(box, counters), _PROTOCOL), _FAST)
 
     @staticmethod
     def unpacked(found: bytes) -> list[Any]:

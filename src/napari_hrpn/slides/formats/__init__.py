@@ -1,7 +1,7 @@
-"""Table of the slide formats, by which `open_slide` recognises a file: names, suffixes, which module reads it.
+"""Table of slide formats, from which `open_slide` chooses the reader of a file: names, suffixes, module.
 
-A new format is one module in this folder, with `read_slide` and `read_series`, and one row of `FORMATS`. The name of a
-slide and the list of expected formats in a message follow from it; tests compare the manifest and the pages with it.
+To add a format, add a module with `read_slide` and `read_series` to this folder and a row to `FORMATS`. Slide names and
+the list of formats in messages are made from the table; tests compare the plugin manifest and the docs with it.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide_builder import SeriesInfo
 
 STAIN_SUFFIXES = (".tif", ".tiff")
-"""Of the files in a folder of single-stain TIFFs."""
+"""Suffixes of the files in a folder of single-stain TIFFs."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A row of the table."""
+    """Slide format, a row of the table."""
 
-    names: tuple[str, ...]  # What users call the format and its dialects
-    suffixes: tuple[str, ...]  # In lower case; of folders where the format is one
-    module: str  # The module in this folder that reads it
-    sign: str  # How it is recognised, in words
-    recognises: Callable[[Location, bytes], bool]  # Whether a place, which begins with some bytes, is of this format
+    names: tuple[str, ...]  # names of the format and its dialects
+    suffixes: tuple[str, ...]  # in lower case; of folders if the format is a folder
+    module: str  # module in this folder that reads it
+    sign: str  # how it is recognised, in words
+    recognises: Callable[[Location, bytes], bool]  # whether a path, with its first bytes, has this format
     is_folder: bool = False
-    extra: str = ""  # The optional dependencies that it takes
-    rare_suffixes: tuple[str, ...] = ()  # These are no part of a slide's name, but napari does not offer the files
+    extra: str = ""  # optional dependencies that it needs
+    rare_suffixes: tuple[str, ...] = ()  # also removed from slide names, but not offered by napari
 
     @property
-    def reader(self) -> Any:  # noqa: ANN401 (mypy knows no modules by their names)
+    def reader(self) -> Any:  # noqa: ANN401 (mypy cannot type a module imported by name)
         """The module, imported when it is needed."""
         return import_module(f"{__name__}.{self.module}")
 
@@ -75,7 +75,7 @@ FORMATS = (
         suffixes=(".nd2",),
         module="nd2",
         sign="its first bytes",
-        # older ones are JPEG 2000 files
+        # older ND2 files are JPEG 2000
         recognises=lambda place, beginning: (
             beginning.startswith(b"\xda\xce\xbe\x0a") or (place.suffix.lower() == ".nd2" and beginning[4:6] == b"jP")
         ),
@@ -134,23 +134,23 @@ def open_slide(
         A file of a format that the package reads, an OME-Zarr folder, or a folder of single-stain TIFFs; or the
         address of an OME-Zarr, such as "s3://bucket/slide.ome.zarr".
     series : int or None
-        Which image of a file with several; `list_series` tells them. None takes the largest, with a warning if there
+        Which image of a file with several; see `list_series`. None opens the largest, with a warning if there
         are several.
     z, t : int or None
-        Which plane of a stack and which point in time. None takes the middle plane and the first point in
-        time, with a warning if there are several.
+        Plane of a stack and time point. None opens the middle plane and the first time point, with a warning if there
+        are several.
     pixel_size_um : float, tuple of float or None
-        Height and width of a pixel in µm, or one number for both, instead of what the file says.
+        Height and width of a pixel in µm, or one number for both, instead of the value in the file.
 
     Returns
     -------
     Slide
-        Lazy levels of shape (c, y, x), names and µm. Opening reads no more than a few pieces.
+        Slide with lazy levels of shape (c, y, x), channel names and pixel size. Opening reads at most a few pieces.
 
     Raises
     ------
     SlideError
-        If it cannot be opened; one sentence says what was found, expected, and is to be done.
+        If it cannot be opened; the message states what was found, what was expected and what to do.
     """
     place, found = _recognised(path)
     slide: Slide = found.reader.read_slide(place, series=series, z=z, t=t)
@@ -158,7 +158,7 @@ def open_slide(
 
 
 def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
-    """The images in a file.
+    """List the images in a file.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
     Returns
     -------
     tuple of SeriesInfo
-        Index, name, shape, pixel size, number of planes and points in time of each.
+        Index, name, shape, pixel size, number of planes and of time points of each image.
 
     Raises
     ------
@@ -181,7 +181,7 @@ def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
 
 
 def slide_name(path: Location) -> str:
-    """Name of a slide's file without the ending of its format.
+    """Name of a slide's file without the suffix of its format.
 
     Parameters
     ----------
@@ -191,15 +191,15 @@ def slide_name(path: Location) -> str:
     Returns
     -------
     str
-        Such as "tumour 3.a" for ``tumour 3.a.ome.tif``.
+        Name, such as "tumour 3.a" for ``tumour 3.a.ome.tif``.
     """
-    # "." and ".." have a name only once they are resolved
+    # "." and ".." have a name only after they are resolved
     name = path.name or path.resolve().name
     return _SUFFIX_OF_NAME.sub("", name) or name
 
 
 def _recognised(path: PlaceLike) -> tuple[Location, Format]:
-    """The file or folder that a reader takes, and its format."""
+    """File or folder for a reader, and its format."""
     words = as_location(path)
     place = _main_folder(_existing(user_path(words)) if isinstance(words, Path) else words)
     with reading_errors(f"{place.name} cannot be read"):
@@ -214,24 +214,24 @@ def _existing(path: Path) -> Path:
         is_there = path.exists()
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
-            raise SlideError(f"{path} cannot be looked at ({error.strerror}): check the path.") from error
+            raise SlideError(f"{path} cannot be accessed ({error.strerror}): check the path.") from error
         is_there = False
     if not is_there and is_collapsed_address(path):
         raise SlideError(f"{path} was an address of object storage, expected a path: use a copy on this machine.")
     if not is_there:
-        words = str(path)
-        shown = words if len(words) <= _LONGEST_PATH_SHOWN else f"{words[:_LONGEST_PATH_SHOWN]}…"
+        text = str(path)
+        shown = text if len(text) <= _LONGEST_PATH_SHOWN else f"{text[:_LONGEST_PATH_SHOWN]}…"
         raise SlideError(f"There is no file or folder {shown}, expected a slide: check the path.")
     if not path.is_dir() and path.stat().st_size == 0:
-        raise SlideError(f"{path.name} is empty, expected {FORMAT_NAMES}: copy it again from where it came.")
+        raise SlideError(f"{path.name} is empty, expected {FORMAT_NAMES}: copy it again from its source.")
     return path
 
 
 def _unknown(place: Location) -> SlideError:
     if not isinstance(place, Path):
         return SlideError(
-            f"There is no OME-Zarr at {place}, or none that you may read; nothing else opens from an address: check "
-            "it, or use a copy on this machine."
+            f"There is no OME-Zarr at {place}, or none that you may read, expected one because no other format opens "
+            "from an address: check the address, or use a copy on this machine."
         )
     with place.open("rb") as file:
         beginning = file.read(_BEGINNING_BYTES)
@@ -240,7 +240,7 @@ def _unknown(place: Location) -> SlideError:
 
 
 def _format_of(place: Location) -> Format | None:
-    """The format of a slide, by its content; None where it is of another one."""
+    """Format of a slide, recognised by its content; None if it is unknown."""
     beginning = b""
     if isinstance(place, Path) and not place.is_dir():
         with place.open("rb") as file:
@@ -249,5 +249,5 @@ def _format_of(place: Location) -> Format | None:
 
 
 def _main_folder(place: Location) -> Location:
-    """The folder of an OME-Zarr of which a metadata file was chosen; all other places as they are."""
+    """The folder of an OME-Zarr if one of its metadata files was chosen; other paths unchanged."""
     return place.parent if place.name in ZARR_METADATA else place

@@ -1,6 +1,6 @@
-"""Zeiss CZI through pylibCZIrw, an optional extra; the library scales the coarser levels when read.
+"""Zeiss CZI, read by pylibCZIrw (optional extra `czi`), which computes coarser levels when they are read.
 
-The rule: planes are counted as they are stored, whatever the indices at which a file begins to count them.
+The rule: planes are counted from 0 in the order of their indices, whatever index the first one has in the file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-    # The pieces that are stored of a scene, each with its index along every axis and its edges
+    # table of the stored subblocks of a scene, with their index along every axis and their edges
     _Scene: TypeAlias = pd.DataFrame
 
 _EDGES = ("top", "left", "bottom", "right")
@@ -37,7 +37,7 @@ _GREY_TYPES = {"Gray8": np.uint8, "Gray16": np.uint16, "Gray32Float": np.float32
 
 
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from a CZI."""
+    """Read a slide from a CZI."""
     with _opened(path) as file:
         scenes = _scenes(file)
         chosen = choose_series(path.name, len(scenes), series, lambda: _described(file, scenes, path))
@@ -58,7 +58,7 @@ def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) 
 
 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
-    """The scenes of a CZI."""
+    """List the scenes of a CZI."""
     with _opened(path) as file:
         return _described(file, _scenes(file), path)
 
@@ -81,7 +81,7 @@ def _described(file: CziReader, scenes: Sequence[_Scene], path: Path) -> tuple[S
 def _opened(path: Path) -> Iterator[CziReader]:
     if importlib.util.find_spec("pylibCZIrw") is None:
         raise SlideError(
-            f'{path.name} is a Zeiss CZI, which takes one more package: run `pip install "napari-hrpn[czi]"`.'
+            f'{path.name} is a Zeiss CZI, which needs one more package: run `pip install "napari-hrpn[czi]"`.'
         )
     from pylibCZIrw import czi
 
@@ -90,28 +90,28 @@ def _opened(path: Path) -> Iterator[CziReader]:
 
 
 def _scenes(file: CziReader) -> list[_Scene]:
-    """The scenes in the order of their numbers; one without number where there are none."""
+    """Scenes in the order of their numbers; a single one without a number if the file has no scenes."""
     import pandas as pd
 
-    pieces: list[dict[str, int]] = []
+    subblocks: list[dict[str, int]] = []
 
-    def add(_index: int, info: Any) -> bool:  # noqa: ANN401 (of the library, which names no types)
+    def add(_index: int, info: Any) -> bool:  # noqa: ANN401 (of the library, which has no types)
         box = info.logicalRect
         edges = dict(zip(_EDGES, (box.y, box.x, box.y + box.h, box.x + box.w), strict=True))
-        pieces.append({"S": -1, "C": 0, "Z": 0, "T": 0, **info.coordinate.to_dict(), **edges})
+        subblocks.append({"S": -1, "C": 0, "Z": 0, "T": 0, **info.coordinate.to_dict(), **edges})
         return True
 
     file.enumerate_subblocks(add)
-    return [scene for _, scene in pd.DataFrame(pieces).groupby("S")] if pieces else []
+    return [scene for _, scene in pd.DataFrame(subblocks).groupby("S")] if subblocks else []
 
 
 def _along(scene: _Scene, axis: str) -> list[int]:
-    """Indices along an axis, in their order."""
+    """Sorted indices along an axis."""
     return [int(index) for index in sorted(scene[axis].dropna().unique())]
 
 
 def _shape(scene: _Scene) -> tuple[int, int, int]:
-    """Channels, height, width."""
+    """Number of channels, height and width."""
     top, left, bottom, right = _EDGES
     return (
         scene["C"].nunique(),
@@ -121,7 +121,7 @@ def _shape(scene: _Scene) -> tuple[int, int, int]:
 
 
 def _level(path: Path, scene: _Scene, plane: dict[str, int], dtype: np.dtype, factor: int) -> PixelSource:
-    """One level of a scene, which the library makes smaller by a factor."""
+    """One level of a scene, which the library reduces by a factor."""
     (count, height, width), numbers, series = _shape(scene), _along(scene, "C"), int(scene["S"].iloc[0])
     first_row, first_column = (int(scene[edge].min()) for edge in _EDGES[:2])
 
@@ -139,7 +139,7 @@ def _level(path: Path, scene: _Scene, plane: dict[str, int], dtype: np.dtype, fa
 
 
 def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A block whose size the library rounded differently, cut or repeated at its edge by a pixel."""
+    """A block of the expected size: the library may round it by a pixel, which is cut off or repeated."""
     missing = max(0, height - block.shape[0]), max(0, width - block.shape[1])
     return np.pad(block, [(0, missing[0]), (0, missing[1])], mode="edge")[:height, :width]
 
@@ -147,8 +147,8 @@ def _fitted(block: np.ndarray, height: int, width: int) -> np.ndarray:
 def _warn_of_what_is_not_shown(scene: _Scene, others: Sequence[str], plane: dict[str, int], path: Path) -> None:
     if others:
         warn(
-            f"{path.name} has several images along {', '.join(others)} and the first is taken: export the one you want "
-            "as OME-TIFF for another."
+            f"{path.name} has several images along {', '.join(others)} and the first is opened: export another one as "
+            "OME-TIFF if you need it."
         )
     stored = set(scene["C"][(scene["Z"] == plane["Z"]) & (scene["T"] == plane["T"])])
     missing = [str(number) for number, index in enumerate(_along(scene, "C")) if index not in stored]
@@ -168,14 +168,14 @@ def _dtype(types: set[str], path: Path) -> np.dtype:
 def _metadata(
     file: CziReader, indices: Sequence[int], path: Path
 ) -> tuple[tuple[str, ...], tuple[float, float] | None]:
-    """Channel names and the size of a pixel, which a CZI keeps in metres; zero stands for one that is not known."""
+    """Channel names and pixel size, which a CZI stores in metres, with 0 for an unknown one."""
     root = parse_xml(file.raw_metadata, path.name)
     listed = {
         channel.get("Id", f"unknown {number}"): channel.get("Name") or channel.findtext("Fluor") or ""
         for number, channel in enumerate(root.findall(".//Information/Image/Dimensions/Channels/Channel"))
     }
     ids = [f"Channel:{index}" for index in indices]
-    # a part of a file may list the channels of the whole
-    names = tuple(listed[one] for one in ids) if set(ids) <= listed.keys() else tuple(listed.values())
+    # a file that is a part of another may list all channels of that
+    names = tuple(listed[channel_id] for channel_id in ids) if set(ids) <= listed.keys() else tuple(listed.values())
     y, x = (micrometres(root.findtext(f".//Scaling/Items/Distance[@Id='{axis}']/Value"), "m") for axis in "YX")
     return names, (y, x) if y and x else None

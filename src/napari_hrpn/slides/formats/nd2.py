@@ -1,4 +1,4 @@
-"""Nikon ND2 through the nd2 library; a file is opened for each read, so none is held open."""
+"""Nikon ND2, read by the nd2 library; the file is opened for each read and not kept open."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FREE_CHUNK = 512
 
 
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from an ND2."""
+    """Read a slide from an ND2."""
     with _opened(path) as file:
         sizes = dict(file.sizes)
         chosen = choose_series(path.name, sizes.get("P", 1), series, partial(_positions, file))
@@ -49,7 +49,7 @@ def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) 
 
 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
-    """The positions of an ND2."""
+    """List the positions of an ND2."""
     with _opened(path) as file:
         return _positions(file)
 
@@ -71,7 +71,7 @@ def _opened(path: Path) -> Iterator[ND2File]:
 
 
 def _frame_source(file: ND2File, path: Path, position: dict[str, int]) -> PixelSource:
-    """One frame, with its channels, at a position along the axes that were acquired one after the other."""
+    """A frame with its channels, at a position along the axes over frames."""
     axes = [axis for axis in file.sizes if axis not in "CYXS"]
     numbers, lengths = [position.get(axis, 0) for axis in axes], [file.sizes[axis] for axis in axes]
     frame = int(np.ravel_multi_index(numbers, lengths)) if axes else 0
@@ -81,7 +81,7 @@ def _frame_source(file: ND2File, path: Path, position: dict[str, int]) -> PixelS
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         with lock, _opened(path) as opened:
             pixels = _channels_first(opened.read_frame(frame), shape)
-            # the frame is a view of a file that is about to be closed
+            # copied, because the frame is a view of the file, which is closed here
             return np.array(pixels[channels, rows, columns])
 
     chunks = shape if is_compressed else (shape[0], _FREE_CHUNK, _FREE_CHUNK)
@@ -89,7 +89,7 @@ def _frame_source(file: ND2File, path: Path, position: dict[str, int]) -> PixelS
 
 
 def _channels_first(frame: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """A frame as (c, y, x), from (y, x), (c, y, x), (y, x, rgb) or (c, y, x, rgb)."""
+    """A frame of shape (c, y, x), from (y, x), (c, y, x), (y, x, rgb) or (c, y, x, rgb)."""
     if frame.ndim == 4:
         frame = np.moveaxis(frame, -1, 1)
     elif frame.ndim == 3 and frame.shape != shape:
@@ -109,7 +109,7 @@ def _names(file: ND2File) -> tuple[str, ...]:
 
 def _pixel_size(file: ND2File) -> tuple[float, float] | None:
     size = file.voxel_size()
-    # 1 µm exactly along all axes is what the library answers where the file has no calibration
+    # the library returns exactly 1 µm along all axes if the file has no calibration
     if not size.x or not size.y or (size.x == size.y == size.z == 1.0):
         return None
     return float(size.y), float(size.x)

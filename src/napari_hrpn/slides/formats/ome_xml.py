@@ -1,7 +1,7 @@
-"""OME-XML: names and sizes of the images it describes, found in a TIFF and completed where the parser needs it.
+"""OME-XML of a TIFF: names and sizes of its images, and completion of incomplete documents for the parser.
 
-It is text from a stranger: no entities and no absurd sizes. What it says about planes is never changed, only completed:
-without the places of its planes they are the pages in their order.
+The text comes from untrusted files, so entities and absurd sizes are refused. Information about planes is completed and
+never changed: if positions of planes are missing, planes are the pages in their order.
 """
 
 from __future__ import annotations
@@ -37,22 +37,20 @@ _REFERENCE = re.compile(r"&(?:#(x?)([0-9A-Fa-f]+)|(\w+));|&")
 class OMEImage:
     """One image of an OME-XML document."""
 
-    name: str  # Its name, or empty
-    # One per channel element; a fluorophore where there is no name, empty where there is neither
+    name: str  # name of the image, or empty
+    # one per channel element: its name, or its fluorophore, or empty
     channel_names: tuple[str, ...]
-    pixel_size_um: tuple[float, float] | None  # Height and width of a pixel
-    shape: tuple[int, int, int] = (0, 0, 0)  # Planes, height and width; 0 where the document does not say
-    unread: str = ""  # What is said about the pixel size and was not understood; else empty
+    pixel_size_um: tuple[float, float] | None  # height and width of a pixel
+    shape: tuple[int, int, int] = (0, 0, 0)  # planes, height and width; 0 if the document does not state them
+    unread: str = ""  # words about the pixel size that were not understood; else empty
 
 
 def parse_xml(text: str, source: str) -> ElementTree.Element:
-    """Root of an XML document from a file that nobody vouches for."""
+    """Root of an XML document from an untrusted file."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise SlideError(
-            f"{source} has metadata that declare entities of their own, expected plain OME-XML: export it again."
-        )
+        raise SlideError(f"{source} has metadata that declare XML entities, expected plain OME-XML: export it again.")
     try:
-        # str with an encoding declaration of another encoding is refused by the parser
+        # the parser refuses a str that declares another encoding
         body = text[text.index("?>") + 2 :] if text.lstrip().startswith("<?xml") else text
         return ElementTree.fromstring(body.strip().strip("\x00"))
     except (ElementTree.ParseError, ValueError) as error:
@@ -79,7 +77,7 @@ def ome_images(text: str, source: str) -> tuple[OMEImage, ...]:
 
 
 def _channel_names(pixels: ElementTree.Element) -> Iterator[str]:
-    """A name per channel, numbered where several samples of a pixel share one."""
+    """A name per channel, numbered if several samples of a pixel share a name."""
     for channel in pixels.findall("{*}Channel"):
         name = channel.get("Name") or channel.get("Fluor") or ""
         count = _whole(channel.get("SamplesPerPixel", "1"), 3)
@@ -87,7 +85,7 @@ def _channel_names(pixels: ElementTree.Element) -> Iterator[str]:
 
 
 def _whole(text: str, digits: int = 11) -> int:
-    """A whole number; 0 where it is none, or one of too many digits."""
+    """A whole number; 0 if it is none, or has too many digits."""
     return int(text) if text.isdecimal() and len(text) <= digits else 0
 
 
@@ -110,11 +108,11 @@ def _checked_plane_count(pixels: ElementTree.Element, source: str) -> int:
 
 
 def ome_xml_of(tif: TiffFile, path: Path) -> str | None:
-    """OME-XML of a file, such that the parser understands it."""
+    """OME-XML of a file, completed so that the parser understands it; None if there is none."""
     text = next((text for text in _descriptions(tif) if _BEGINNING.search(text)), None)
     if text is None:
         return None
-    text = _without_what_is_no_xml(text)
+    text = _valid_xml(text)
     root = parse_xml(text, path.name)
     only = root.find("{*}BinaryOnly")
     if only is not None:
@@ -129,16 +127,16 @@ def ome_xml_of(tif: TiffFile, path: Path) -> str | None:
 
 
 def _descriptions(tif: TiffFile) -> Iterator[str]:
-    """Texts of the first pages and of the last one."""
+    """Descriptions of the first pages and of the last one."""
     count = len(tif.pages)
     for index in sorted({*range(min(_MOST_LOOKS, count)), max(0, count - 1)}) if count else ():
         try:
             tags = tif.pages[index].tags.getall(270) or []
-        except Exception:  # a page that cannot be read says nothing; whether it is needed is found out later
+        except Exception:  # a page that cannot be read has no description; an error follows later if it is needed
             tags = []
         for tag in tags:
             if isinstance(tag.value, str) and "\0" in tag.value[:4]:
-                # TIFF knows one byte a character only, but some programs write two or four
+                # TIFF allows only one byte per character, but some programs write two or four
                 tif.filehandle.seek(tag.valueoffset)
                 yield _decoded(tif.filehandle.read(min(tag.valuebytecount, 4 * LONGEST_TEXT)))
             elif isinstance(tag.value, str):
@@ -146,12 +144,12 @@ def _descriptions(tif: TiffFile) -> Iterator[str]:
 
 
 def _decoded(data: bytes) -> str:
-    # by where it has zeros
+    # json detects UTF-16 and UTF-32 by the positions of zeros
     return data.decode(json.detect_encoding(data), errors="replace")
 
 
-def _without_what_is_no_xml(text: str) -> str:
-    """The document to its end, without characters and references that XML does not have."""
+def _valid_xml(text: str) -> str:
+    """The document without anything after its end, and without characters and references that are invalid in XML."""
     end = [match.end() for match in _END.finditer(text)]
     text = text[: end[-1]] if end else text
     return _REFERENCE.sub(_reference, _NO_XML.sub("", text.lstrip("\ufeff \t\r\n")))
@@ -173,21 +171,21 @@ def _reference(match: re.Match[str]) -> str:
 
 def _companion(name: str, path: Path) -> str | None:
     """Text of the file that holds the metadata of a set of files."""
-    place = path.with_name(PurePosixPath(name.replace("\\", "/")).name or path.name)
+    file = path.with_name(PurePosixPath(name.replace("\\", "/")).name or path.name)
     try:
-        if place == path or not place.is_file() or place.stat().st_size > LONGEST_TEXT:
+        if file == path or not file.is_file() or file.stat().st_size > LONGEST_TEXT:
             raise FileNotFoundError
-        return _without_what_is_no_xml(_decoded(place.read_bytes()))
+        return _valid_xml(_decoded(file.read_bytes()))
     except OSError:
         warn(
-            f"{path.name} is a part of an image that is described in {name or 'another file'}, which is not there: "
-            "this part alone is opened, without its channel names and pixel size."
+            f"{path.name} is a part of an image that is described in {name or 'another file'}, which is missing: only "
+            "this part is opened, without channel names and pixel size."
         )
         return None
 
 
 def _mend(root: ElementTree.Element, tif: TiffFile, path: Path) -> bool:
-    """Complete a document in place; whether there was something to do."""
+    """Complete a document in place; True if it was changed."""
     before, first = ElementTree.tostring(root), 0
     is_whole = _is_all_in_this_file(root, path)
     for pixels in root.findall("{*}Image/{*}Pixels"):
@@ -207,7 +205,7 @@ def _mend(root: ElementTree.Element, tif: TiffFile, path: Path) -> bool:
 
 
 def _complete(pixels: ElementTree.Element, tif: TiffFile) -> int:
-    """Fill in sizes and samples that are not said; how many pages it takes."""
+    """Fill in missing sizes and samples; return the number of pages of the image."""
     page = tif.pages.first
     channels = pixels.findall("{*}Channel")
     known = {"X": page.imagewidth, "Y": page.imagelength, "C": max(1, len(channels)), "Z": 1, "T": 1}
@@ -223,12 +221,12 @@ def _complete(pixels: ElementTree.Element, tif: TiffFile) -> int:
             pixels.insert(0, channels[0])
         for channel in channels:
             channel.set("SamplesPerPixel", str(samples))
-    said = _whole(channels[0].get("SamplesPerPixel", "1"), 4) if channels else 1
-    return max(1, size_c // max(1, said)) * int(pixels.get("SizeZ", "1")) * int(pixels.get("SizeT", "1"))
+    samples_stated = _whole(channels[0].get("SamplesPerPixel", "1"), 4) if channels else 1
+    return max(1, size_c // max(1, samples_stated)) * int(pixels.get("SizeZ", "1")) * int(pixels.get("SizeT", "1"))
 
 
 def _is_all_in_this_file(root: ElementTree.Element, path: Path) -> bool:
-    """Whether all planes are in one file that must be this one, whatever it was called when it was written."""
+    """Whether all planes are in one file that must be this one, even if it was renamed."""
     uuids = root.findall(".//{*}UUID")
     names = {element.get("FileName") for element in uuids if element.get("FileName")}
     if len(names) > 1:
@@ -245,7 +243,7 @@ def _is_this_file(uuid: ElementTree.Element, root: ElementTree.Element, path: Pa
 
 
 def _name_by_file(uuid: ElementTree.Element, path: Path) -> None:
-    """Let the file's name stand for its UUID, which copies share and which some programs repeat."""
+    """Replace the UUID of a file by its name, because copies and some programs use the same UUID for several files."""
     name = uuid.get("FileName", "").replace("\\", "/")
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or ":" in parts[0]:

@@ -1,4 +1,4 @@
-"""OME-Zarr 0.1 to 0.5 and the layout of bioformats2raw, recognised by their metadata."""
+"""OME-Zarr 0.1 to 0.5, also in the layout of bioformats2raw, recognised by its metadata."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.predictions import FinishedTiles
     from napari_hrpn.slides.slide import Slide
 
-    # An image as it is listed: its group, the attributes of that, and what they say of the image
+    # an image as listed: its group, the attributes of the group, and their entry for the image
     _Entry = tuple[Location, dict[str, Any], dict[str, Any]]
 
 _MOST_CHANNELS_OF_A_BARE_ARRAY = 16
 
 
 def read_slide(path: Location, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from an OME-Zarr folder."""
+    """Read a slide from an OME-Zarr folder."""
     images = _images(path)
     chosen = choose_series(path.name, len(images), series, lambda: _described(images, path))
     image = _image(images[chosen])
@@ -49,7 +49,7 @@ def read_slide(path: Location, *, series: int | None, z: int | None, t: int | No
     if image.names and len(image.names) != sizes.get("c", 1):
         warn(
             f"{image.folder.name} names {len(image.names)} channels but holds {sizes.get('c', 1)}, and the names are "
-            "given in turn: check which channel is which."
+            "assigned in order: check which channel is which."
         )
     chosen_z = choose_plane(path.name, "z", sizes.get("z", 1), z)
     chosen_t = choose_plane(path.name, "t", sizes.get("t", 1), t)
@@ -64,7 +64,7 @@ def read_slide(path: Location, *, series: int | None, z: int | None, t: int | No
 
 
 def read_series(path: Location) -> tuple[SeriesInfo, ...]:
-    """The images of an OME-Zarr folder."""
+    """List the images of an OME-Zarr folder."""
     return _described(_images(path), path)
 
 
@@ -79,13 +79,13 @@ def _described(images: Sequence[_Entry], path: Location) -> tuple[SeriesInfo, ..
 
 
 def _source(level: Level, plane: dict[str, int]) -> PixelSource:
-    """One plane of a zarr array with axes out of t, c, z, y, x."""
+    """One plane of a zarr array whose axes are some of t, c, z, y, x."""
     axes = list(level.sizes)
     kept = [axis for axis in axes if axis in "cyx"]
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
-        wanted: dict[str, Any] = {**plane, "c": channels, "y": rows, "x": columns}
-        block = level.read(tuple(wanted[axis] for axis in axes))
+        selection: dict[str, Any] = {**plane, "c": channels, "y": rows, "x": columns}
+        block = level.read(tuple(selection[axis] for axis in axes))
         block = block.transpose([kept.index(axis) for axis in "cyx" if axis in kept])
         return block if "c" in kept else block[np.newaxis]
 
@@ -99,12 +99,12 @@ def _source(level: Level, plane: dict[str, int]) -> PixelSource:
 
 
 def _unfinished_prediction(folder: Location) -> Callable[[], FinishedTiles | None] | None:
-    """What reads the finished tiles of a prediction that is not complete; a warning says how many there are."""
+    """Function that reads the finished tiles of an incomplete prediction, with a warning; None for other images."""
     record = read_attributes(folder).get(RECORD)
     if not isinstance(record, dict) or record.get("complete") is not False:
         return None
     if found := finished_tiles(folder):
-        warn(f"{folder.name} is a prediction that is not finished: {found.words}. Predict again to go on.")
+        warn(f"{folder.name} is a prediction that is not finished: {found.words}. Predict again to resume it.")
     return partial(finished_tiles, folder)
 
 
@@ -134,7 +134,7 @@ def _images(path: Location) -> list[_Entry]:
 
 
 def _conversion_folders(path: Location, attributes: dict[str, Any]) -> list[Location]:
-    """Folders of the images of a bioformats2raw conversion, which numbers them."""
+    """Folders of the images of a bioformats2raw conversion, which are numbered."""
     listed = attributes.get("series")
     if not listed and _is_folder(path / "OME"):
         listed = read_attributes(path / "OME").get("series")
@@ -149,7 +149,7 @@ def _conversion_folders(path: Location, attributes: dict[str, Any]) -> list[Loca
 
 
 def _is_folder(place: Location) -> bool:
-    """Whether there is a folder; at an address, one with metadata, as nothing else can be seen there."""
+    """Whether a folder exists; at an address only a folder with metadata can be detected."""
     return place.is_dir() if isinstance(place, Path) else holds_zarr(place)
 
 
@@ -157,7 +157,7 @@ def _image(listed: _Entry) -> Multiscale:
     folder, _, entry = listed
     if entry:
         return parse_image(*listed)
-    # a plain array can only be a plane or a few channels of one
+    # a plain array opens only as a plane, or as a plane with a few channels
     array = opened_array(folder, folder)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] > _MOST_CHANNELS_OF_A_BARE_ARRAY):
         raise SlideError(

@@ -1,10 +1,11 @@
-"""Images of an OME-Zarr: their metadata, checked, and their levels as they are stored.
+"""Images of an OME-Zarr: checked metadata, and stored levels.
 
-The rule for metadata: what is missing or null is not there; what cannot be meant is left out with a warning where
-pixels can be shown without it, and refused in a sentence where they cannot.
+The rule for metadata: null counts as missing. Invalid metadata are ignored with a warning if the pixels can be shown
+without them, and otherwise the image is refused.
 
-The rule for levels, where arrays count more than metadata: the largest is the finest. A coarser one that cannot belong
-to it is left out with a warning, for it can be computed; a finest one that cannot be read as it was written is refused.
+The rule for levels: arrays have priority over metadata, and the largest array is the finest level. A coarser array that
+cannot be a level of it is ignored with a warning, because the level can be computed. A finest level that cannot be read
+as it was written is refused.
 """
 
 from __future__ import annotations
@@ -41,41 +42,41 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location
 
     ZarrArray = zarr.Array[Any]
-    # The folder of a level, empty where it is the group itself, and height and width of its pixels in µm
+    # folder of a level, empty if it is the group itself, and height and width of its pixels in µm
     ListedLevel = tuple[str, tuple[float, float] | None]
 
 _MOST_LEVELS = 64
 _LETTER_OF_TYPE = {"channel": "c", "time": "t"}
 _IGNORED_STEPS = ("identity", "translation")
-# what opens within 5 s and 500 MB
+# limits within which an image opens in 5 s and 500 MB
 _LONGEST_SIDE_PX = 2**19
 _MOST_CHANNELS = 512
 _MOST_BLOCKS = 2**21
 _SMALLEST_CHUNK_PX = 16
 _LARGEST_CHUNK_BYTES = 4 * 2**30
 _FEW_CHUNKS = 0.5
-# what newer and older metadata call them
+# names of type and coding in newer and older metadata
 _TYPE_AND_CODING = (("data_type", "dtype"), ("codecs", "compressor"))
 
 
 @dataclass(frozen=True)
 class Multiscale:
-    """One image of an OME-Zarr, as its metadata describe it."""
+    """One image of an OME-Zarr, from its metadata."""
 
     folder: Location
-    axes: str  # Lower-case letters out of t, c, z, y, x; empty where the metadata name none
-    levels: tuple[ListedLevel, ...]  # Folder and size of a pixel, in the order in which they are listed
-    names: tuple[str, ...]  # Of the channels; empty where the file says nothing
-    title: str  # What the file calls the image
+    axes: str  # lower-case letters out of t, c, z, y, x; empty if the metadata name none
+    levels: tuple[ListedLevel, ...]  # folder and pixel size, in the order of the list
+    names: tuple[str, ...]  # names of the channels; empty if the file has none
+    title: str  # name of the image in the file
     is_ours: bool = False
-    doubt: str = ""  # Why the size of a pixel counts as unknown, as a sentence; empty where it does not
+    doubt: str = ""  # sentence why the pixel size counts as unknown; empty if it does not
 
 
 def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries of a group's images."""
+    """Entries of the images in the metadata of a group."""
     entries = attributes.get("multiscales")
     if isinstance(entries, dict):
-        # as some wrote who meant a single one
+        # some programs write a single image without a list
         entries = [entries]
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _not_understood(folder, f"'multiscales' is {shown(entries)}, expected a list of images")
@@ -85,7 +86,7 @@ def listed_images(folder: Location, attributes: dict[str, Any]) -> list[dict[str
 
 
 def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, Any]) -> Multiscale:
-    """Understand one image."""
+    """Check the metadata of one image."""
     axes = _axes(folder, entry)
     datasets = entry.get("datasets")
     if not isinstance(datasets, list) or not all(isinstance(one, dict) and "path" in one for one in datasets):
@@ -104,12 +105,12 @@ def parse_image(folder: Location, attributes: dict[str, Any], entry: dict[str, A
         _names(attributes),
         title if isinstance(title, str) and title else folder.name,
         entry.get("type") == PYRAMID_TYPE,
-        f"{folder.name} {doubts[0]}: the size of a pixel counts as unknown." if doubts else "",
+        f"{folder.name} {doubts[0]}: the pixel size counts as unknown." if doubts else "",
     )
 
 
 def _axes(folder: Location, entry: dict[str, Any]) -> dict[str, object]:
-    """The letters of the axes in their order, each with its unit; empty where the metadata name none."""
+    """Letters of the axes in their order, each with its unit; empty if the metadata name none."""
     axes = entry.get("axes")
     if axes is None and "coordinateSystems" in entry:
         raise SlideError(f"{folder.name} is of a version after 0.5, expected OME-Zarr 0.1 to 0.5: convert it again.")
@@ -122,7 +123,7 @@ def _axes(folder: Location, entry: dict[str, Any]) -> dict[str, object]:
     found = {_letter(axis): axis.get("unit") for axis in listed}
     if not set("yx") <= found.keys() <= set("tczyx") or len(found) < len(listed):
         raise SlideError(
-            f"{folder.name} has the axes {', '.join(map(str, names))}, expected y and x and of t, c, z each at most "
+            f"{folder.name} has the axes {', '.join(map(str, names))}, expected y and x, and each of t, c, z at most "
             "once: convert it again."
         )
     return found
@@ -130,7 +131,7 @@ def _axes(folder: Location, entry: dict[str, Any]) -> dict[str, object]:
 
 def _letter(axis: dict[str, Any]) -> str:
     name = str(axis["name"]).strip().lower()
-    # a longer name says no more than what kind of axis it is
+    # for a longer name, the type of the axis decides
     return name if len(name) == 1 else _LETTER_OF_TYPE.get(str(axis.get("type")), name)
 
 
@@ -140,7 +141,7 @@ def _steps(entry: dict[str, Any]) -> Iterator[object]:
 
 
 def _pixel_size(axes: dict[str, object], steps: list[object]) -> tuple[tuple[float, float] | None, str]:
-    """Height and width of a pixel, and what is wrong with them."""
+    """Height and width of a pixel, or None and the reason why they are not valid."""
     if not axes or not steps:
         return None, ""
     scale, has_scale = dict.fromkeys(axes, 1.0), False
@@ -179,14 +180,14 @@ def _not_understood(folder: Location, fault: str) -> SlideError:
 
 
 class Level(NamedTuple):
-    """A level that was opened."""
+    """An opened level."""
 
     array: ZarrArray
-    sizes: dict[str, int]  # Length along each axis, in the order of the axes
+    sizes: dict[str, int]  # length along each axis, in the order of the axes
     name: str
     pixel_size_um: tuple[float, float] | None
-    share: float  # Of its chunks that are stored
-    read: Callable[[tuple[Any, ...]], NDArray[Any]]  # Reads a part of it
+    share: float  # share of its chunks that are stored
+    read: Callable[[tuple[Any, ...]], NDArray[Any]]  # reads a part of it
 
 
 def opened_levels(image: Multiscale, root: Location) -> tuple[Level, ...]:
@@ -216,8 +217,8 @@ def opened_array(folder: Location, root: Location) -> ZarrArray:
     name = f"{folder.parent.name}/{folder.name}"
     if isinstance(folder, Path) and not os.path.isdir(folder):  # noqa: PTH112 (which raises for a name too long)
         raise SlideError(
-            f"{folder.parent.name} lists the level {folder.name} that is not there, expected all of "
-            "them: copy it again."
+            f"{folder.parent.name} lists the level {folder.name} that is missing, expected all of "
+            "the levels: copy it again."
         )
     check_inside(folder, root)
     try:
@@ -240,15 +241,15 @@ def _assumed_axes(folder: Location, array: ZarrArray) -> str:
     axes = {2: "yx", 3: "cyx", 5: "tczyx"}.get(array.ndim, "")
     if not axes:
         raise SlideError(
-            f"{folder.name} names no axes of its {array.ndim}, expected names such as c, y, x: convert it again."
+            f"{folder.name} does not name its {array.ndim} axes, expected names such as c, y, x: convert it again."
         )
     if axes == "cyx":
-        warn(f"{folder.name} names no axes, and the first of its three is taken for channels: it may be a stack.")
+        warn(f"{folder.name} names no axes, so the first of three counts as channels: check that it is no stack.")
     return axes
 
 
 def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
-    """Refuse what would take minutes or all memory before the first pixel is shown."""
+    """Refuse images that would take minutes or all memory before the first pixel is shown."""
     if array.ndim != len(axes):
         raise SlideError(
             f"{folder.name} has levels with {array.ndim} axes but names {len(axes)}, "
@@ -278,26 +279,26 @@ def _check_size(folder: Location, axes: str, array: ZarrArray) -> None:
 
 
 def _check_chunks(image: Multiscale, levels: list[Level]) -> None:
-    """Refuse a finest level whose chunks are lost, warn of few, and take away coarser levels that have none."""
+    """Refuse a finest level without chunks, warn of few chunks, and remove coarser levels that have none."""
     finest, name = levels[0], image.folder.name
     if not finest.share and any(level.share for level in levels):
         raise SlideError(
             f"{name} has lost the pixels of its finest level: there are chunks of others but none of {finest.name}, "
-            "expected some: copy it again from where it came."
+            "expected some: copy it again from its source."
         )
     if image.is_ours:
-        # of which what is empty, or not predicted yet, is not stored
+        # this program does not store empty chunks or those that are not predicted yet
         return
     if finest.share < _FEW_CHUNKS:
         stored = f"about {finest.share:.0%} of the chunks" if finest.share else "no chunk"
         warn(
             f"{name} stores {stored} of its finest level, and the rest reads as {finest.array.fill_value}: this "
-            "is right if the program that wrote it leaves out what is empty; otherwise copy it again."
+            "is correct if the program that wrote it omits empty chunks; otherwise copy it again."
         )
     for level in levels[1:]:
         if finest.share and not level.share:
             levels.remove(level)
-            warn(f"{name} stores no chunk of its level {level.name}: that is computed from the finest.")
+            warn(f"{name} stores no chunk of its level {level.name}: the level is computed from the finest one.")
 
 
 def _belongs(folder: Location, level: Level, finest: Level) -> bool:
@@ -307,20 +308,20 @@ def _belongs(folder: Location, level: Level, finest: Level) -> bool:
         return True
     warn(
         f"{folder.name} lists a level {level.name} of shape {level.array.shape} and type {level.array.dtype} that "
-        f"is no smaller copy of the finest, {finest.array.shape} and {finest.array.dtype}: it is left out."
+        f"is no smaller copy of the finest, {finest.array.shape} and {finest.array.dtype}: it is ignored."
     )
     return False
 
 
 def _with_sound_sizes(folder: Location, levels: list[Level]) -> tuple[Level, ...]:
-    """The levels without sizes of pixels where these grow finer as the levels grow coarser."""
+    """The levels, without pixel sizes if a coarser level has smaller pixels than a finer one."""
     known = [level for level in levels if level.pixel_size_um is not None]
     for finer, coarser in pairwise(known):
         pairs = zip("yx", finer.pixel_size_um or (), coarser.pixel_size_um or (), strict=True)
         if any(finer.sizes[axis] > coarser.sizes[axis] and fine > coarse * 1.01 for axis, fine, coarse in pairs):
             warn(
                 f"{folder.name} gives its level {finer.name} larger pixels than the smaller level {coarser.name}: "
-                "the size of a pixel counts as unknown."
+                "the pixel size counts as unknown."
             )
             return tuple(level._replace(pixel_size_um=None) for level in levels)
     return tuple(levels)

@@ -1,4 +1,4 @@
-"""Folder with one single-channel TIFF per stain, named after it: DAPI.tif, SpGreen.tif, SpOrange.tif."""
+"""Folder of single-channel TIFFs, one per stain and named after it, such as DAPI.tif, SpGreen.tif, SpOrange.tif."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_STAINS = 64
 
 
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from a folder of single-stain TIFFs."""
+    """Read a slide from a folder of single-stain TIFFs."""
     choose_series(path.name, 1, series, tuple)
     files = _stain_files(path)
     found = [find_in_tiff(file, series=None, z=z, t=t) for file in files]
@@ -36,16 +36,16 @@ def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) 
         if len({source.shape for source in sources}) > 1:
             break
         levels.append(_stacked(sources, dtype))
-    said = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
-    sizes = [size for size in said if usable_pixel_size(size)] or said
-    if len({(round(y, 6), round(x, 6)) for y, x in said}) > 1:
-        warn(f"The files in {path.name} disagree on the pixel size and the first that can be is taken: check it.")
+    stated_sizes = [stain.pixel_size_um for stain in found if stain.pixel_size_um is not None]
+    sizes = [size for size in stated_sizes if usable_pixel_size(size)] or stated_sizes
+    if len({(round(y, 6), round(x, 6)) for y, x in stated_sizes}) > 1:
+        warn(f"The files in {path.name} have different pixel sizes and the first valid one is used: check it.")
     names, size = [slide_name(file) for file in files], sizes[0] if sizes else None
     return assemble(RawImage(path, tuple(levels), names, size, 0, found[0].z, found[0].t))
 
 
 def _stacked(stains: Sequence[PixelSource], dtype: np.dtype) -> PixelSource:
-    """Levels of several files, one above the other as channels."""
+    """Levels of several files, stacked as channels."""
 
     def read(channels: slice, rows: slice, columns: slice) -> np.ndarray:
         blocks = [stain.read(slice(0, 1), rows, columns) for stain in stains[channels]]
@@ -56,7 +56,7 @@ def _stacked(stains: Sequence[PixelSource], dtype: np.dtype) -> PixelSource:
 
 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
-    """The one slide of a folder."""
+    """List the single slide of a folder."""
     slide = read_slide(path, series=0, z=0, t=0)
     channels, height, width = slide.levels[0].shape
     return (SeriesInfo(0, path.name, (channels, height, width), slide.pixel_size_um),)
@@ -75,8 +75,8 @@ def _stain_files(path: Path) -> list[Path]:
         )
     if others:
         warn(
-            f"Of the folder {path.name} only the TIFF files are taken as stains, not {', '.join(others[:3])}"
-            f"{' and others' if len(others) > 3 else ''}: move them elsewhere to be rid of this."
+            f"Of the folder {path.name} only the TIFF files are opened as stains, not {', '.join(others[:3])}"
+            f"{' and others' if len(others) > 3 else ''}: move them elsewhere to avoid this warning."
         )
     return stains
 
@@ -96,5 +96,5 @@ def _one_channel(found: RawImage) -> tuple[PixelSource, ...]:
 def _check_sizes(path: Path, files: Sequence[Path], stains: Sequence[Sequence[PixelSource]]) -> None:
     sizes = {stain[0].shape[1:]: file.name for file, stain in zip(files, stains, strict=True)}
     if len(sizes) > 1:
-        told = ", ".join(f"{name} has {width} x {height} px" for (height, width), name in sizes.items())
-        raise SlideError(f"The TIFFs in {path.name} differ in size ({told}), expected one size: export them alike.")
+        listed = ", ".join(f"{name} has {width} x {height} px" for (height, width), name in sizes.items())
+        raise SlideError(f"The TIFFs in {path.name} differ in size ({listed}), expected one size: export them alike.")

@@ -1,4 +1,4 @@
-"""TIFF in all its dialects (OME, ImageJ, QPTIFF, NDPI, SVS, plain): its pages become channels."""
+"""TIFF in all its dialects (OME, ImageJ, QPTIFF, NDPI, SVS, plain), with pages as channels."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.lazy_pixels import PixelSource
     from napari_hrpn.slides.slide import Slide
 
-# the other series of these are thumbnails, labels and overviews
+# kinds of files whose other series are thumbnails, labels and overviews
 _ONE_SLIDE_KINDS = ("svs", "ndpi", "qpi", "bif", "philips")
 _REDUCED_OR_MASK = 0b101
 _ZERO_IS_WHITE = 0
-_COLOUR = (2, 6)  # red, green, blue; brightness and two of colour
+_COLOUR = (2, 6)  # RGB and YCbCr
 _LARGEST_TRIED_BYTES = 2**24
-# what these bounds let through opens, and a look at 512 px of it is read, in 5 s and 500 MB
+# limits within which a file opens, and 512 px of it are read, in 5 s and 500 MB
 _MOST_PAGES = 50_000
 _MOST_MIXED_PAGES = 5_000
 _DESCRIPTION = 270
 _SHAPE = re.compile(rb"(?:\{\s*\"shape\":\s*\[|shape=\()([\d,\s]*)")
 _SMALLER_COPIES = 330
-# tags that are refused unread where they have more values than this
+# most values of a tag; a file with more is refused before they are read
 _MOST_VALUES = {
     **dict.fromkeys((273, 279, 324, 325), (2_000_000, "pieces")),
     _DESCRIPTION: (LONGEST_TEXT, "bytes of metadata"),
@@ -60,12 +60,12 @@ _MOST_VALUES = {
 
 
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
-    """A slide from a TIFF."""
+    """Read a slide from a TIFF."""
     return assemble(find_in_tiff(path, series=series, z=z, t=t))
 
 
 def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None) -> RawImage:
-    """The stored levels of a TIFF, with what it says about them."""
+    """Stored levels of a TIFF, with its channel names and pixel size."""
     with _opened(path) as tif:
         slides = _slides_in(tif)
         chosen = choose_series(path.name, len(slides), series, lambda: [*map(_sketch, count(), slides)])
@@ -96,13 +96,13 @@ def find_in_tiff(path: Path, *, series: int | None, z: int | None, t: int | None
 
 
 def read_series(path: Path) -> tuple[SeriesInfo, ...]:
-    """The images of a TIFF."""
+    """List the images of a TIFF."""
     with _opened(path) as tif:
         return tuple(_describe(tif, image, number, path) for number, image in enumerate(_slides_in(tif)))
 
 
 def _sketch(number: int, image: TiffPageSeries) -> SeriesInfo:
-    """Name and size of an image, which need nothing to be understood."""
+    """Name and size of an image, without its metadata."""
     page = image.keyframe
     return SeriesInfo(number, image.name or f"Image {number}", (1, page.imagelength, page.imagewidth), None)
 
@@ -121,7 +121,7 @@ def _describe(tif: TiffFile, image: TiffPageSeries, number: int, path: Path) -> 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TiffFile]:
-    """The file, parsed and checked, with the parser's own log kept from the user."""
+    """The parsed and checked file, without log messages of the parser."""
     import tifffile
 
     def refuse(_: logging.LogRecord) -> bool:
@@ -145,7 +145,7 @@ def _opened(path: Path) -> Iterator[TiffFile]:
 
 
 def _makes_sense(tif: TiffFile, path: Path) -> bool:
-    """Whether the parser understands what the descriptions say; a warning says where it does not."""
+    """Whether the parser understands the descriptions of the images; a warning if it does not."""
     try:
         for image in tif.series:
             tuple(map(index, image.get_shape(False)))
@@ -153,8 +153,8 @@ def _makes_sense(tif: TiffFile, path: Path) -> bool:
         if tif.is_ndpi:
             raise
         warn(
-            f"{path.name} describes its image in a way that is not understood: its pages are taken as they lie, check "
-            "the channels."
+            f"{path.name} describes its image in a way that is not understood: its pages are opened in their order, "
+            "check the channels."
         )
         return False
     return True
@@ -166,7 +166,7 @@ def _slides_in(tif: TiffFile) -> list[TiffPageSeries]:
         return series[:1]
     whole = [image for image in series if not image.keyframe.subfiletype & _REDUCED_OR_MASK]
     largest = max((_area(image) for image in whole), default=0)
-    # smaller copies and masks of an image are none of their own
+    # smaller copies and masks of an image are no separate images
     return [image for image in series if image in whole or _area(image) > largest]
 
 
@@ -175,13 +175,13 @@ def _area(image: TiffPageSeries) -> int:
 
 
 def _check_described_planes(tif: TiffFile, image: TiffPageSeries, layout: Layout, path: Path) -> None:
-    """Refuse an ImageJ stack that was cut short, which the parser takes for a smaller one; warn of uncounted planes."""
+    """Refuse an incomplete ImageJ stack, which the parser would open as a smaller one; warn of undescribed planes."""
     written = (tif.imagej_metadata or {}).get("images", 1)
     described, held = math.prod(layout.lengths), len(tif.pages)
     if isinstance(written, int) and written > max(described, held):
         raise SlideError(
             f"{path.name} holds {max(described, held)} of the {written} images that ImageJ wrote, expected all of "
-            "them: copy it again from where it came."
+            "them: copy it again from its source."
         )
     if image.kind not in ("ome", "imagej") or len(tif.series) > 1 or image.is_multifile or held <= described:
         return
@@ -196,26 +196,26 @@ def _check_described_planes(tif: TiffFile, image: TiffPageSeries, layout: Layout
 def _warn_of_samples(layout: Layout, image: TiffPageSeries, path: Path) -> None:
     if image.keyframe.photometric == _ZERO_IS_WHITE:
         warn(
-            f"{path.name} says that 0 is white, so what is bright has low values, which are opened as stored: invert "
-            "them in the program that wrote it."
+            f"{path.name} states that 0 is white, so bright pixels have low values, and they are opened as stored: "
+            "invert the image in the program that wrote it."
         )
     if layout.alpha:
         warn(
-            f"{path.name} has {layout.alpha + layout.samples} samples in a pixel, of which the last "
-            f"{'is' if layout.alpha == 1 else f'{layout.alpha} are'} left out as transparency: export a stain as a "
-            "channel of its own."
+            f"{path.name} has {layout.alpha + layout.samples} samples per pixel, of which the last "
+            f"{'is' if layout.alpha == 1 else f'{layout.alpha} are'} ignored as transparency: export each stain as a "
+            "separate channel."
         )
 
 
 def _try_a_piece(source: PixelSource, path: Path) -> None:
-    """Read one pixel, to learn at once that a compression is unknown or the pieces are garbage."""
+    """Read one pixel, so that an unknown compression or damaged pieces are reported at once."""
     if math.prod(source.chunks) * np.dtype(source.dtype).itemsize <= _LARGEST_TRIED_BYTES:
         with reading_errors(f"{path.name} holds pixels that cannot be decoded"):
             source.read(slice(0, 1), slice(0, 1), slice(0, 1))
 
 
 def _check_pages(path: Path) -> None:
-    """Walk the list of pages once, so that a circular, endless or absurd one is refused before it is followed."""
+    """Follow the list of pages once, to refuse a circular, endless or absurd one before the parser reads it."""
     size = path.stat().st_size
     seen: set[int] = set()
     with path.open("rb") as file:
@@ -241,7 +241,7 @@ def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
     header = file.read(16)
     order = "<" if header[:2] == b"II" else ">"
     big = header[2:4] in (b"+\0", b"\0+")
-    # an NDPI has offsets of 64 bits in a structure of 32
+    # an NDPI has 64-bit offsets in a 32-bit structure
     is_ndpi = path.suffix.lower() == ".ndpi" and order == "<" and not big
     kinds = ("Q", "HHQQ", "Q") if big else ("H", "HHII", "Q" if is_ndpi else "I")
     number, entry, link = (struct.Struct(order + kind) for kind in kinds)
@@ -253,14 +253,14 @@ def _page_offsets(file: BinaryIO, path: Path) -> Iterator[int]:
             if smaller:
                 _read_page(file, (number, entry, link), smaller, path)
     except struct.error:
-        return  # the list breaks off: what is there may still be an image, which its own checks find out
+        return  # the list is incomplete, but its pages may still hold an image, which is checked later
 
 
 def _read_page(file: BinaryIO, structure: tuple[struct.Struct, ...], offset: int, path: Path) -> tuple[int, int]:
-    """Check the entries of a page; where the next page is, and the only smaller copy of this one, 0 if there is none.
+    """Check the entries of a page; return the offsets of the next page and of its only smaller copy (0 if none).
 
-    The structure is that of the number of entries, of an entry (tag, type, count, and value or the place of it), and of
-    the link to the next page.
+    `structure` has the formats of the number of entries, of an entry (tag, type, count, and value or offset), and
+    of the link to the next page.
     """
     number, entry, link = structure
     file.seek(offset)
@@ -272,7 +272,7 @@ def _read_page(file: BinaryIO, structure: tuple[struct.Struct, ...], offset: int
         most, values = _MOST_VALUES.get(tag, (length, ""))
         if length > most:
             raise SlideError(
-                f"{path.name} has a page of {length} {values}, expected {most} at most: the file is damaged, or is to "
+                f"{path.name} has a page of {length} {values}, expected {most} at most: the file is damaged, or has to "
                 "be written again with larger tiles or strips."
             )
         if tag == _DESCRIPTION:
@@ -283,7 +283,7 @@ def _read_page(file: BinaryIO, structure: tuple[struct.Struct, ...], offset: int
 
 
 def _check_mixture(tif: TiffFile, path: Path) -> None:
-    """Refuse thousands of pages of different sizes, which take minutes to sort."""
+    """Refuse thousands of pages of different sizes, which the parser would sort for minutes."""
     if len(tif.pages) <= _MOST_MIXED_PAGES or tif.is_uniform or tif.is_ome or tif.is_imagej or tif.is_shaped:
         return
     raise SlideError(
@@ -292,7 +292,7 @@ def _check_mixture(tif: TiffFile, path: Path) -> None:
 
 
 def _check_claimed_planes(file: BinaryIO, offset: int, path: Path) -> None:
-    """Refuse a shape in tifffile's own description for which the parser would make room plane by plane."""
+    """Refuse an absurd shape in a description by tifffile, for which the parser would allocate plane by plane."""
     file.seek(offset)
     match = _SHAPE.match(file.read(200))
     lengths = [int(length) for length in re.findall(rb"\d{1,18}", match.group(1))] if match else []

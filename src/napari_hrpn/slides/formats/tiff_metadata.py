@@ -1,4 +1,4 @@
-"""Channel names and pixel sizes in the dialects of TIFF."""
+"""Channel names and pixel sizes of TIFF files, in the dialects of many programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.formats.ome_xml import OMEImage
     from napari_hrpn.slides.units import Length
 
-    # Height and width of a pixel in µm, and what is said of it and was not understood
+    # height and width of a pixel in µm, and words about it that were not understood
     Size = tuple[tuple[float, float] | None, str]
 
 _MOST_NAMED_PAGES = 64
@@ -31,7 +31,7 @@ _SPEAKS_OF_SIZE = re.compile(
 
 
 class _Words(NamedTuple):
-    """What is said in the way of one program: names of channels, and height and width of a pixel with their units."""
+    """Metadata in the dialect of one program: channel names, and height and width of a pixel with units."""
 
     names: Sequence[object] = ()
     height: Length = (None, None)
@@ -41,33 +41,33 @@ class _Words(NamedTuple):
 def metadata_of(
     tif: TiffFile, image: TiffPageSeries, channels: int, source: str
 ) -> tuple[tuple[str, ...], tuple[float, float] | None, list[str]]:
-    """Channel names and pixel size of an image, as far as they are said, and sentences about what is not understood."""
+    """Channel names and pixel size of an image, if known, and warnings about metadata that are not understood."""
     described = _ome_image(tif, image, source)
     unread = []
     if described is None and tif.ome_metadata and "BinaryOnly" not in tif.ome_metadata:
-        unread.append(
-            f"{source} has OME-XML that does not fit its image: what it says is not used, check the channels."
-        )
+        unread.append(f"{source} has OME-XML that does not fit its image: the OME-XML is not used, check the channels.")
     elif described is not None and image.kind in ("generic", "uniform"):
-        unread.append(f"{source} has OME-XML that does not tell where its planes are: they are taken as they lie.")
-    names, (size, doubt) = _words_of_program(tif, image)
+        unread.append(f"{source} has OME-XML without the positions of its planes: they are opened in their order.")
+    names, (size, doubt) = _program_metadata(tif, image)
     if described is not None:
         names = described.channel_names if any(described.channel_names) else names
         if described.pixel_size_um is not None or described.unread:
             size, doubt = described.pixel_size_um, described.unread
     if names and len(names) != channels and image.keyframe.samplesperpixel < 3:
-        unread.append(f"{source} names {len(names)} channels and holds {channels}: check which name is whose.")
-    # what is said of it in words wins over the resolution, which may be that of a printer
+        unread.append(
+            f"{source} names {len(names)} channels and holds {channels}: check which name belongs to which channel."
+        )
+    # a stated pixel size has priority over the resolution, which may be that of a printer
     size = size or _tagged_pixel_size(image)
     if doubt:
-        unread.append(f"{source} says {doubt}: check the pixel size, and give it yourself if it is wrong.")
+        unread.append(f"{source} states {doubt}: check the pixel size, and state it yourself if it is wrong.")
     elif size is None and not tif.ome_metadata and _SPEAKS_OF_SIZE.search(image.keyframe.description or ""):
-        unread.append(f"{source} describes a pixel size in words that are not understood: give it yourself.")
+        unread.append(f"{source} describes a pixel size in words that are not understood: state it yourself.")
     return names, size, unread
 
 
 def stain_of_ndpi(image: TiffPageSeries) -> str | None:
-    """The dye of a fluorescence NDPI, which stores it as a coloured photograph."""
+    """Dye of a fluorescence NDPI, which stores it as a coloured photograph; None for other images."""
     if image.kind != "ndpi":
         return None
     name = " ".join(str(image.keyframe.tags.valueof(_NDPI_FLUORESCENCE) or "").split())
@@ -85,13 +85,13 @@ def _ome_image(tif: TiffFile, image: TiffPageSeries, source: str) -> OMEImage | 
     elif len(described) == len(tif.series):
         fitting = [about for series, about in zip(tif.series, described, strict=True) if series is image]
     else:
-        # images without pixels in this file have no series: the name has to say which is which
+        # images without pixels in this file have no series, so images are matched by name
         fitting = [candidate for candidate in described if candidate.name == image.name]
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _words_of_program(tif: TiffFile, image: TiffPageSeries) -> tuple[tuple[str, ...], Size]:
-    """Names and size in the words of the program that wrote the file; the parser knows where they are."""
+def _program_metadata(tif: TiffFile, image: TiffPageSeries) -> tuple[tuple[str, ...], Size]:
+    """Channel names and pixel size in the dialect of the program that wrote the file, as found by the parser."""
     vendor = next((kind for kind in _VENDORS if getattr(tif, f"is_{kind}", False)), "")
     read = _KINDS.get(image.kind) or _VENDORS.get(vendor)
     try:
@@ -103,7 +103,7 @@ def _words_of_program(tif: TiffFile, image: TiffPageSeries) -> tuple[tuple[str, 
 
 
 def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
-    """What the pages are called, if they are few and each has a name of its own."""
+    """Names of the pages, if pages are few and their names all differ."""
     if not 1 < len(image) <= _MOST_NAMED_PAGES:
         return ()
     names = [str(page.aspage().tags.valueof(285) or "").strip() for page in image if page is not None]
@@ -111,7 +111,7 @@ def _page_names(image: TiffPageSeries) -> tuple[str, ...]:
 
 
 def _imagej(tif: TiffFile, image: TiffPageSeries) -> _Words:
-    """Labels of the first slice of each channel; a label may carry a counter or the name of the file."""
+    """Labels of the first slice of each channel; a label may contain a counter or the name of the file."""
     found = tif.imagej_metadata or {}
     labels, unit = found.get("Labels") or [], found.get("unit")
     channels = int(dict(zip(image.get_axes(False), image.get_shape(False), strict=True)).get("C", 1))
@@ -120,7 +120,7 @@ def _imagej(tif: TiffFile, image: TiffPageSeries) -> _Words:
     per_x, per_y = _resolution(image)
     if not isinstance(unit, str) or not per_x or not per_y:
         return words
-    # a unit of its own for y is written only where it differs
+    # a unit for y is written only if it differs from that for x
     return words._replace(height=(1 / per_y, str(found.get("yunit", unit))), width=(1 / per_x, unit))
 
 
@@ -138,7 +138,7 @@ def _tagged_pixel_size(image: TiffPageSeries) -> tuple[float, float] | None:
 
 
 def _resolution(image: TiffPageSeries) -> tuple[float, float]:
-    """Pixels per unit along x and y; 0 where a tag is missing or nonsense."""
+    """Pixels per unit along x and y; 0 if a tag is missing or invalid."""
     found = [0.0, 0.0]
     for index, code in enumerate((282, 283)):
         value = image.keyframe.tags.valueof(code)
@@ -152,7 +152,7 @@ def _qptiff(_: TiffFile, image: TiffPageSeries) -> _Words:
 
 
 def _qptiff_name(description: str) -> str:
-    """Biomarker or dye from the description that each page of a QPTIFF carries."""
+    """Biomarker or dye from the description of a QPTIFF page."""
     if "<" not in description:
         return ""
     try:
@@ -170,7 +170,7 @@ def _svs(_: TiffFile, image: TiffPageSeries) -> _Words:
 
 
 def _shaped(tif: TiffFile, _: TiffPageSeries) -> _Words:
-    """What a Python script gave to tifffile."""
+    """Metadata that a Python script passed to tifffile."""
     found: dict[str, Any] = (tif.shaped_metadata or ({},))[0]
     channel = found.get("Channel")
     names = channel.get("Name") if isinstance(channel, dict) else found.get("Labels")
@@ -182,11 +182,11 @@ def _shaped(tif: TiffFile, _: TiffPageSeries) -> _Words:
 
 def _micromanager(tif: TiffFile, _: TiffPageSeries) -> _Words:
     found = tif.pages.first.tags.valueof(51123) or {}
-    # what stands at the beginning of the file does not survive a copy by another program
+    # metadata at the beginning of the file are lost if another program copies it
     with suppress(ValueError):
         found = {**found, **(tif.micromanager_metadata or {})}
     whole = found.get("Summary") or {}
-    # 0 is what it writes where it was not calibrated
+    # Micro-Manager writes 0 if it was not calibrated
     side = found.get("PixelSizeUm") or whole.get("PixelSize_um") or None
     return _Words(whole.get("ChNames", ()), (side, "µm"), (side, "µm"))
 
@@ -222,7 +222,7 @@ def _philips(tif: TiffFile, _: TiffPageSeries) -> _Words:
     return _Words() if match is None else _Words((), (match.group(1), "mm"), (match.group(2), "mm"))
 
 
-# by the kind of an image, and by what the parser says of the file
+# readers by the kind of an image, and by flags of the parser
 _KINDS = {"imagej": _imagej, "qpi": _qptiff, "svs": _svs, "shaped": _shaped}
 _VENDORS = {
     "micromanager": _micromanager,

@@ -1,6 +1,6 @@
-"""Planes and pixels of a TIFF series: which pages hold which channels, and their pieces, read one by one.
+"""Planes and pixels of a TIFF series: which pages hold which channels, and how their pieces are read.
 
-Nothing is held open or mapped into memory, so a file that shrinks later gives an error, not a crash.
+No file is kept open or mapped into memory, so a file that shrinks later gives an error and no crash.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
 _FREE_CHUNK = 512
 _LARGEST_PIECE_BYTES = 240 * 10**6
 _SUSPICIOUS_CHUNK_BYTES = 64 * 2**20
-# no codec in use packs pixels tighter than zstd, which repeats 128 KiB in 4 bytes
+# no common codec compresses more than zstd, which stores 128 KiB of equal bytes in 4 bytes
 _TIGHTEST_PACKING = 100_000
 _LARGEST_JPEG_EXCESS = 4
 _MOST_UNNAMED_CHANNELS = 16
-_ALPHA = (1, 2)  # associated with the colours or not
+_ALPHA = (1, 2)  # transparency, premultiplied or not
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the planes of a series are: the axes over pages, and the samples in a page."""
+    """Arrangement of the planes of a series: axes over pages, and samples in a page."""
 
-    axes: str  # Letters of the axes over pages: C, Z, T; others have length 1
+    axes: str  # letters of the axes over pages: C, Z, T; others have length 1
     lengths: tuple[int, ...]
-    samples: int  # Channels in a page, without transparency
-    separate: bool  # Whether the samples of a page are stored one after the other
-    alpha: int = 0  # Samples at the end of a pixel that are transparency
+    samples: int  # channels in a page, without transparency
+    separate: bool  # whether the samples of a page are stored one after the other
+    alpha: int = 0  # samples at the end of a pixel that are transparency
 
     def count(self, axis: str) -> int:
-        """Length along an axis; 1 where there is none."""
+        """Length along an axis; 1 if there is none."""
         return dict(zip(self.axes, self.lengths, strict=True)).get(axis, 1)
 
     def pages(self, z: int, t: int) -> list[int]:
-        """Numbers of the pages of one plane, in the order of the channels."""
+        """Indices of the pages of one plane, in the order of the channels."""
         numbers = np.arange(math.prod(self.lengths)).reshape(self.lengths)
         plane: dict[str, Any] = {"Z": z, "T": t}
         found: list[int] = numbers[tuple(plane.get(letter, slice(None)) for letter in self.axes)].ravel().tolist()
@@ -77,7 +77,7 @@ def layout_of(image: TiffPageSeries, path: Path) -> Layout:
             "and x: export it as OME-TIFF."
         )
     separate = page.planarconfig == 2 and page.samplesperpixel > 1
-    # the axis of samples stands before y where they are stored one after the other, else after x
+    # the axis of samples is before y if they are stored one after the other, else after x
     end = axes.index("Y") - (1 if separate else 0)
     lengths = tuple(shape[:end])
     alpha = _declared_alpha(page)
@@ -86,7 +86,7 @@ def layout_of(image: TiffPageSeries, path: Path) -> Layout:
 
 
 def _declared_alpha(page: TiffPage) -> int:
-    """Samples at the end of a pixel that the file calls transparency; others are channels."""
+    """Number of samples at the end of a pixel that the file declares as transparency; others are channels."""
     extra = [int(kind) for kind in page.extrasamples or ()][-(page.samplesperpixel - 1) :]
     if page.samplesperpixel == 1:
         return 0
@@ -94,7 +94,7 @@ def _declared_alpha(page: TiffPage) -> int:
 
 
 def _understood_axes(axes: str, lengths: tuple[int, ...], path: Path) -> str:
-    """The same axes, with an unnamed one read as channels or, if there are too many for that, as a stack."""
+    """The same axes, with an unnamed one as channels or, if it is too long for that, as a stack."""
     named = [letter for letter, length in zip(axes, lengths, strict=True) if letter in "CZT" and length > 1]
     understood = ""
     for letter, length in zip(axes, lengths, strict=True):
@@ -115,7 +115,7 @@ def _understood_axes(axes: str, lengths: tuple[int, ...], path: Path) -> str:
 
 
 def stored_levels(image: TiffPageSeries, layout: Layout, plane: tuple[int, int], path: Path) -> tuple[PixelSource, ...]:
-    """The levels of a plane of a series, without smaller copies of another layout."""
+    """The levels of a plane of a series, without smaller copies that have another layout."""
     finest, numbers = image.keyframe, layout.pages(*plane)
     alike = [
         level
@@ -149,7 +149,7 @@ def _piece_shape(keyframe: TiffPage) -> tuple[int, int]:
 
 
 def _read(pages: Sequence[_Page], samples: int, channels: slice, rows: slice, columns: slice) -> np.ndarray:
-    """Pixels (c, y, x) out of pages with one or several samples in a pixel."""
+    """Pixels of shape (c, y, x) from pages with one or more samples per pixel."""
     first = channels.start // samples
     blocks = [page.read(rows, columns)[:samples] for page in pages[first : -(-channels.stop // samples)]]
     block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
@@ -159,7 +159,7 @@ def _read(pages: Sequence[_Page], samples: int, channels: slice, rows: slice, co
 def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, path: Path) -> Sequence[_Page]:
     if page is None:
         raise SlideError(
-            f"{path.name} describes planes that are not there, expected all of them: put the other files of "
+            f"{path.name} describes planes that are missing, expected all of them: put the other files of "
             "the image beside it, or export it as one file."
         )
     keyframe, file = page.keyframe, Path(page.parent.filehandle.path)
@@ -175,7 +175,7 @@ def _pages(page: TiffPage | TiffFrame | None, like: TiffPage, layout: Layout, pa
 
 
 def _check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> None:
-    """Refuse a page that claims pixels which are not in the file."""
+    """Refuse a page whose pixels are not all in the file."""
     offsets = np.array(page.dataoffsets, np.uint64)
     counts = np.array(page.databytecounts, np.uint64)
     expected = math.prod(keyframe.chunked)
@@ -186,7 +186,7 @@ def _check_page(page: TiffPage | TiffFrame, keyframe: TiffPage, path: Path) -> N
             "export it again."
         )
     if keyframe.compression == 1 and page.is_contiguous:
-        # a wrong byte count does no harm where the size follows from the shape
+        # a wrong byte count is harmless here, because the size follows from the shape
         offsets, counts = offsets[:1], np.array([keyframe.nbytes], np.uint64)
     _check_ends(offsets, counts, path)
     _check_packing(keyframe, counts, path)
@@ -196,12 +196,12 @@ def _check_ends(offsets: np.ndarray, counts: np.ndarray, path: Path) -> None:
     size = path.stat().st_size
     count = min(len(offsets), len(counts))
     offsets, counts = offsets[:count], counts[:count]
-    # written so that a sum of two huge numbers cannot wrap around
+    # compared without a sum, because two huge numbers would wrap around
     beyond = (counts > 0) & ((offsets > size) | (counts > size) | (offsets > size - np.minimum(counts, size)))
     if beyond.any():
         raise SlideError(
             f"{path.name} is truncated: {int(beyond.sum())} of {count} pieces of a page lie beyond its end "
-            f"at {size} bytes, expected a complete file: copy it again from where it came."
+            f"at {size} bytes, expected a complete file: copy it again from its source."
         )
 
 
@@ -222,7 +222,7 @@ def _check_packing(keyframe: TiffPage, counts: np.ndarray, path: Path) -> None:
 
 
 def _undivided_pages(level: TiffPageSeries, layout: Layout, numbers: list[int], path: Path) -> list[_RawPage]:
-    """Planes of a stack behind a single page, as ImageJ and tifffile write them beyond 4 GB."""
+    """Planes of a stack that follow a single page, as ImageJ and tifffile write files of more than 4 GB."""
     keyframe, start, planes = level.keyframe, level.dataoffset, math.prod(layout.lengths)
     is_whole = start is not None and start + planes * keyframe.nbytes <= path.stat().st_size
     if start is None or not is_whole or layout.separate or not _is_raw(keyframe):
@@ -268,7 +268,7 @@ class _PiecedPage:
             for top in range(rows.start // height * height, rows.stop, height):
                 for left in range(columns.start // width * width, columns.stop, width):
                     piece = self._decoded(file, top // height * self._across + left // width)
-                    # one that the file leaves out is blank
+                    # a piece that the file omits is blank
                     if piece is not None:
                         y, x = slice(max(top, rows.start), rows.stop), slice(max(left, columns.start), columns.stop)
                         shared = piece[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
@@ -277,7 +277,7 @@ class _PiecedPage:
         return block
 
     def _decoded(self, file: BinaryIO, index: int) -> np.ndarray | None:
-        """Pixels of a piece, of shape (samples, y, x); None where the file leaves it out."""
+        """Pixels of a piece, of shape (samples, y, x); None if the file omits it."""
         offset, count = int(self._offsets[index]), int(self._counts[index])
         if count == 0:
             return None
@@ -297,7 +297,7 @@ class _PiecedPage:
 
 
 def _jpeg_area(packed: bytes) -> int:
-    """Pixels that a JPEG says it has; 0 where it does not say."""
+    """Number of pixels in the header of a JPEG; 0 if it has none."""
     place = 2
     while packed[place : place + 1] == b"\xff" and place + 9 <= len(packed):
         marker, length = packed[place + 1], int.from_bytes(packed[place + 2 : place + 4], "big")
@@ -309,7 +309,7 @@ def _jpeg_area(packed: bytes) -> int:
 
 
 class _RawPage:
-    """An uncompressed page in one run of bytes, of which only the rows and columns asked for are read."""
+    """An uncompressed page in one run of bytes, of which only the requested rows and columns are read."""
 
     def __init__(self, keyframe: TiffPage, path: Path, offset: int) -> None:
         self._path, self._offset = path, offset
@@ -321,7 +321,7 @@ class _RawPage:
         are_whole_rows = 2 * (columns.stop - columns.start) >= self._width
         taken = slice(0, self._width) if are_whole_rows else columns
         block = np.empty((rows.stop - rows.start, taken.stop - taken.start, self._samples), self._dtype)
-        # each seek reads what is wanted: a buffer of the usual size would read the neighbours too
+        # a tiny buffer, because one of the usual size would read neighbouring pixels too
         with BufferedReader(self._path.open("rb", buffering=0), 16) as file:
             for row, run in enumerate(block[np.newaxis] if are_whole_rows else block, start=rows.start):
                 offset = self._offset + (row * self._width + taken.start) * self._samples * self._dtype.itemsize
@@ -336,6 +336,6 @@ _Page: TypeAlias = _PiecedPage | _RawPage
 
 def _shortened(path: Path, count: int, offset: int) -> SlideError:
     return SlideError(
-        f"{path.name} has become shorter since it was opened, expected {count} bytes at byte {offset}: copy it again "
+        f"{path.name} became shorter after it was opened, expected {count} bytes at byte {offset}: copy it again "
         "and open it anew."
     )

@@ -1,1 +1,1 @@
-"""Slides written as OME-Zarr and OME-TIFF, block by block, whole or not at all."""
+"""Writers of OME-Zarr and OME-TIFF, block by block; an output is complete or absent."""

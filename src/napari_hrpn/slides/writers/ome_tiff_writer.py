@@ -1,6 +1,6 @@
-"""A slide as tiled pyramidal OME-TIFF, in memory that does not grow with the slide.
+"""Writer of tiled pyramidal OME-TIFF, in memory that does not grow with the slide.
 
-The pages of a TIFF come one after the other, so all levels are first laid out as zarr arrays beside it.
+The pages of a TIFF follow each other, so all levels are first written to temporary zarr arrays next to it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-# beside the file that is written, of which name it never is
+# temporary arrays next to the output, which never has this name
 _SCRATCH = ".levels"
 _STRIP_TILES = 8
 _COMPRESSED_TOGETHER_BYTES = 32 * 2**20
@@ -44,44 +44,44 @@ _OME_TYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", 
 
 
 class _StoppedError(Exception):
-    """Nobody waits for the file any more."""
+    """The caller does not wait for the file any more."""
 
 
 def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
-    """Write a slide with a pyramid of its own as an OME-TIFF: 512 px tiles, deflate, BigTIFF where needed.
+    """Write a slide with a new pyramid as an OME-TIFF: 512 px tiles, deflate, BigTIFF if needed.
 
-    Only the finest level of the slide is read. While it runs, about as much disk as the file will take is
-    used beside it. Closing the generator early leaves nothing behind.
+    Only the finest level of the slide is read. While it runs, temporary files need about as much additional disk space
+    as the file. Closing the generator early deletes everything.
 
     Parameters
     ----------
     slide : Slide
-        What to write.
+        The slide.
     path : str or pathlib.Path
-        The new file, by custom named ``NAME.ome.tif``.
+        The new file, usually ``NAME.ome.tif``.
     overwrite : bool
         Whether a file of that name may be replaced.
 
     Yields
     ------
     Progress
-        Many times in each half: the laying out of the levels, then the writing of the file.
+        Many times in each half: first writing the temporary levels, then the file.
 
     Returns
     -------
     pathlib.Path
-        The file written.
+        The written file.
 
     Raises
     ------
     SlideError
-        Where the output exists, lies on the input, or cannot be written, the slide cannot be read, or its
-        type of pixel has no place in an OME-TIFF.
+        If the output exists, overlaps the input or cannot be written, if the slide cannot be read, or if OME-TIFF does
+        not support its pixel type.
     """
     path = user_path(local_path(path))
     if slide.dtype.name not in _OME_TYPES:
         raise SlideError(
-            f"{slide.source.name} holds {slide.dtype.name} pixels, which OME-TIFF has no type for: "
+            f"{slide.source.name} holds {slide.dtype.name} pixels, which OME-TIFF does not support: "
             "write an OME-Zarr instead."
         )
     if path.is_dir():
@@ -97,7 +97,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
 
 
 def _reported(write: Callable[[Callable[[int], None]], None]) -> Generator[int, None, None]:
-    """Run a function that reports through a callback, and hand on its reports; closing this stops it."""
+    """Run a function that reports through a callback, and yield its reports; closing the generator stops it."""
     reports: SimpleQueue[int | None] = SimpleQueue()
     stopped = Event()
 
@@ -123,7 +123,7 @@ def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], rep
     size = sum(level.nbytes for level in levels)
     with path.open("w+b") as file:
         with TiffWriter(file, bigtiff=size > CLASSIC_TIFF_BYTES, ome=True) as writer:
-            # without its signature, what a killed run leaves cannot pass for a slide of fewer channels
+            # the signature is written last: the file of a killed run must not open as a slide with fewer channels
             signature = _exchange_start(file, bytes(4))
             for index, level in enumerate(levels):
                 finest = index == 0
@@ -140,7 +140,7 @@ def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], rep
 
 
 def _exchange_start(file: BinaryIO, start: bytes) -> bytes:
-    """Write other bytes over the first ones of a file, and return those."""
+    """Replace the first bytes of a file, and return the previous ones."""
     position = file.tell()
     file.seek(0)
     former = file.read(len(start))
@@ -156,7 +156,7 @@ def _page_options(slide: Slide, downsample: int) -> dict[str, Any]:
         "photometric": "minisblack",
         "compression": "zlib",
         "compressionargs": {"level": 1},
-        # differences of floating point pixels are a variant that common readers do not know
+        # common readers do not support the predictor for floating-point pixels
         "predictor": np.issubdtype(slide.dtype, np.integer),
         "maxworkers": os.cpu_count(),
         "buffersize": _COMPRESSED_TOGETHER_BYTES,
@@ -187,7 +187,7 @@ def _ome_metadata(slide: Slide, path: Path) -> dict[str, Any]:
 
 
 def _rgba_number(color: str) -> int:
-    """A colour as OME-XML has it: red, green, blue and opacity in a signed 32-bit integer."""
+    """A colour in the form of OME-XML: red, green, blue and opacity in a signed 32-bit integer."""
     return int.from_bytes(bytes.fromhex(color) + b"\xff", "big", signed=True)
 
 

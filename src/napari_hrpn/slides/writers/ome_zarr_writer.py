@@ -1,6 +1,6 @@
-"""A slide as OME-Zarr 0.5, in memory that does not grow with it; metadata come last, so no part opens.
+"""Writer of OME-Zarr 0.5, in memory that does not grow with the slide; metadata are written last.
 
-Pyramids are written block by block: each finest block is read once and gives its part of all levels.
+Pyramids are written block by block: each block of the finest level is read once, and its part of all levels written.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-# Rows y0 to y1 and columns x0 to x1
+# rows y0 to y1 and columns x0 to x1
 Box = tuple[int, int, int, int]
 
 CHUNK_EDGE = 512
-# 2 to the 11: a block gives whole pixels of eleven coarser levels, which is enough for a million pixels
+# 2^11: a block holds whole pixels of eleven coarser levels, enough for slides of a million pixels a side
 _BLOCK_EDGE = 2048
 _BLOCK_BYTES = 128 * 2**20
 _WAIT_SECONDS = 60
 
 
 def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
-    """Write a slide with a pyramid of its own as an OME-Zarr 0.5 group.
+    """Write a slide with a new pyramid as an OME-Zarr 0.5 group.
 
-    Only the finest level of the slide is read; the coarser ones are halved from it down to 512 px, whatever
-    the slide has stored. Closing the generator early leaves nothing behind.
+    Only the finest level of the slide is read; coarser ones are computed from it down to 512 px and not copied. Closing
+    the generator early deletes everything.
 
     Parameters
     ----------
     slide : Slide
-        What to write.
+        The slide.
     path : str or pathlib.Path
-        The new folder, by custom named ``NAME.ome.zarr``.
+        The new folder, usually ``NAME.ome.zarr``.
     overwrite : bool
         Whether an OME-Zarr of that name may be replaced.
 
@@ -62,12 +62,12 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
     Returns
     -------
     pathlib.Path
-        The folder written.
+        The written folder.
 
     Raises
     ------
     SlideError
-        Where the output exists, lies on the input, or cannot be written, or the slide cannot be read.
+        If the output exists, overlaps the input or cannot be written, or the slide cannot be read.
     """
     import zarr
 
@@ -85,8 +85,8 @@ def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[P
     size = slide.pixel_size_um
     if size is not None and usable_pixel_size(size) is None:
         raise SlideError(
-            f"{slide.source.name} has pixels of {size[0]:g} x {size[1]:g} µm, expected {expected_pixel_size()}: give "
-            "the right size, or None."
+            f"{slide.source.name} has pixels of {size[0]:g} x {size[1]:g} µm, expected {expected_pixel_size()}: state "
+            "the correct size, or None."
         )
     boxes = block_boxes(*block_grid(slide.levels[0]))
     for done, box in enumerate(boxes, start=1):
@@ -108,7 +108,7 @@ def _attributes(slide: Slide, levels: Sequence[zarr.Array[Any]], name: str) -> d
 
 
 def block_grid(level: da.Array) -> Box:
-    """Height and width of a lazy level and of its blocks, which are larger than usual only where its own chunks are."""
+    """Height and width of a lazy level and of its blocks, which are larger than usual if its chunks are."""
     _, height, width = level.shape
     block_height, block_width = (-(-max(chunks) // _BLOCK_EDGE) * _BLOCK_EDGE for chunks in level.chunks[1:])
     return height, width, block_height, block_width
@@ -124,7 +124,7 @@ def block_boxes(height: int, width: int, block_height: int, block_width: int) ->
 
 
 def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Shapes of a whole pyramid, like those of `coarser_levels`."""
+    """Shapes of all levels of a pyramid, like those of `coarser_levels`."""
     shapes = [shape]
     while max(shapes[-1][1:]) > CHUNK_EDGE:
         channels, height, width = shapes[-1]
@@ -167,7 +167,7 @@ def copy_block(source: da.Array, levels: Sequence[zarr.Array[Any]], box: Box, *,
 
 
 def _channel_groups(source: da.Array, pixels: int) -> Iterator[slice]:
-    """As many channels at once as the memory for a block allows, but never part of an interleaved chunk."""
+    """Groups of channels that fit into the memory for a block; interleaved channels stay together."""
     together = max(source.chunks[0])
     count = max(_BLOCK_BYTES // (pixels * source.dtype.itemsize) // together, 1) * together
     for first in range(0, source.shape[0], count):
@@ -181,7 +181,7 @@ def write_part(
     *,
     coarser_only: bool = False,
 ) -> np.ndarray:
-    """Write some pixels and what they become on every coarser level."""
+    """Write pixels of the finest level and their means on all coarser levels."""
     channel, y, x = origin
     for index, level in enumerate(levels):
         if index > 0 or coarser_only:
@@ -194,13 +194,13 @@ def write_part(
 
 @contextmanager
 def _whole_writes() -> Iterator[None]:
-    """Let zarr end what it has begun: where one chunk cannot be written, it goes on with the others unseen."""
+    """Wait for all writes of zarr after an error, because zarr continues with the other chunks in the background."""
     try:
         yield
     except BaseException:
         from zarr.core.sync import sync
 
-        # what they raise themselves says no more than the first
+        # errors of the other writes add nothing to the first one
         with suppress(Exception):
             sync(_others_end(), timeout=_WAIT_SECONDS)
         raise

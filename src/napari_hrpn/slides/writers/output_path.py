@@ -1,8 +1,8 @@
-"""Output paths of slides: a result appears whole under its name, or not at all.
+"""Output paths of slides: an output is complete or absent.
 
-The rule: what is not whole yet lies in a folder beside the output that only this program uses, one program at a time.
-What a program that was killed left there goes when the same output is written again; nothing else is ever deleted, but
-a whole OME-Zarr that this program wrote, when another is to take its place.
+The rule: incomplete output is in a folder next to the output that only this program uses, one process at a time. Files
+that a killed process left there are deleted when the same output is written again. Nothing else is ever deleted, except
+a complete OME-Zarr of this program that is to be replaced.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 REPLACED = ".replaced"
 _ROOT = "zarr.json"
-# what file managers leave in any folder that is looked at
+# files that file managers create in any folder
 _LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 LEFT_BY_ZARR = re.compile(r"(\d+|c|zarr)\.[0-9a-f]{32}\.partial")
-"""Name of a file that zarr is writing, after the one it will be."""
+"""Temporary name of a file that zarr is writing."""
 _OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|{LEFT_BY_ZARR.pattern})")
 _TRIES = 20
 _SECONDS_BETWEEN_TRIES = 0.05
@@ -46,9 +46,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def partial_output(path: Path, source: Location | None, *, overwrite: bool) -> Iterator[Path]:
-    """Hand out a path to write to; what is there takes the final name when the block ends well.
+    """Give a temporary path to write to; the output gets its final name if the block succeeds.
 
-    What an earlier attempt left is removed first; what this one wrote is removed where the block fails.
+    Files of an earlier attempt are deleted first, and those of this attempt if the block fails.
     """
     _check(path, source, overwrite)
     with writing_errors(path), _attempt(path) as attempt:
@@ -59,7 +59,7 @@ def partial_output(path: Path, source: Location | None, *, overwrite: bool) -> I
 
 @contextmanager
 def writing_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusal to write into one sentence."""
+    """Turn errors of the operating system while writing into a `SlideError` of one sentence."""
     try:
         yield
     except OSError as error:
@@ -67,7 +67,7 @@ def writing_errors(path: Path) -> Iterator[None]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder, if it is there."""
+    """Delete a file or a folder, if it exists."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
@@ -77,7 +77,7 @@ def remove(path: Path) -> None:
         except FileNotFoundError:
             return
         except OSError:
-            # threads that write there may not have ended yet
+            # threads that write to the folder may not have ended yet
             if tries_left == 0:
                 raise
             time.sleep(_SECONDS_BETWEEN_TRIES)
@@ -86,14 +86,14 @@ def remove(path: Path) -> None:
 
 
 def _partial_folder(path: Path) -> Path:
-    """The folder beside an output in which it is written."""
+    """Folder next to an output in which it is written."""
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]
     return path.with_name(f"{path.name[:40]}-{digest}.partial")
 
 
 @contextmanager
 def locked_output(path: Path) -> Iterator[Path]:
-    """Keep other programs from writing an output, without a file in it that says so."""
+    """Lock an output against other processes, without a lock file in the output itself."""
     folder = _partial_folder(path)
     with writing_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,14 +108,14 @@ def locked_output(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _attempt(path: Path) -> Iterator[Path]:
-    """A new folder to write in, which goes at the end."""
+    """A new folder to write in, which is deleted at the end."""
     with locked_output(path) as folder:
         attempt = folder / uuid.uuid4().hex
         try:
             attempt.mkdir()
             yield attempt
         finally:
-            # what went wrong before is what the user has to know
+            # an error here must not hide an earlier one, which the user needs
             with suppress(OSError):
                 remove(attempt)
 
@@ -129,7 +129,7 @@ def _locked(folder: Path, path: Path) -> BaseFileLock | None:
             msg = f"{path} is being written by another program; wait for its end, or choose another name."
             raise SlideError(msg) from error
         except FileNotFoundError:
-            # another program has just ended, and taken the folder away
+            # another process has just ended and deleted the folder
             if tries_left == 0:
                 raise
     raise AssertionError
@@ -137,7 +137,7 @@ def _locked(folder: Path, path: Path) -> BaseFileLock | None:
 
 def _give_up(folder: Path, lock: BaseFileLock | None) -> None:
     if os.name != "nt":
-        # while it is held: who opens it later opens a new one
+        # deleted while it is held, so that a process that opens it later makes a new file
         with suppress(OSError):
             (folder / LOCK).unlink()
     if lock is not None:
@@ -149,7 +149,7 @@ def _give_up(folder: Path, lock: BaseFileLock | None) -> None:
 
 
 def _clear(folder: Path, path: Path) -> None:
-    """Remove what programs that were killed left; an older output that was about to be replaced gets its name back."""
+    """Delete files of killed processes; an older output that was being replaced gets its name back."""
     for attempt in folder.iterdir():
         if not _ATTEMPT.fullmatch(attempt.name):
             continue
@@ -163,7 +163,7 @@ def _sentence(path: Path, error: OSError) -> str:
     if error.errno in _FULL:
         return f"The disk of {path} is full: free some space or choose another place for the output."
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"{path} cannot be written for lack of permission: choose another place for the output."
+        return f"{path} cannot be written, permission denied: choose another place for the output."
     reason = error.strerror or str(error)
     return f"{path} could not be written ({reason}): choose another place for the output or try again."
 
@@ -173,12 +173,12 @@ def _check(path: Path, source: Location | None, overwrite: bool) -> None:
         output, slide = path.resolve(), source.resolve()
         if output == slide or slide in output.parents or output in slide.parents:
             raise SlideError(
-                f"The output {path} lies on or in the slide {source} it is made from: choose another name."
+                f"The output {path} is the slide {source} itself, or one is inside the other: choose another name."
             )
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
-        raise SlideError(f"{path} exists already: choose another name or ask for it to be overwritten.")
+        raise SlideError(f"{path} exists already: choose another name, or overwrite it.")
     if path.is_dir():
         _check_replaceable(path)
 
@@ -188,7 +188,7 @@ def _publish(attempt: Path, path: Path) -> None:
     if not path.is_dir() and not (written.is_dir() and path.exists()):
         written.replace(path)
         return
-    # a folder cannot be replaced in one step: the old one keeps existing until the new one is in place
+    # a folder cannot be replaced in one step: the old one is kept until the new one has its name
     replaced = path.rename(attempt / REPLACED)
     try:
         written.rename(path)
@@ -198,10 +198,10 @@ def _publish(attempt: Path, path: Path) -> None:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Refuse to replace a folder unless all in it was written by this program."""
+    """Refuse to replace a folder unless this program wrote everything in it."""
     arrays = _arrays(folder)
     if not arrays:
-        msg = f"{folder} is a folder but not an OME-Zarr of this program, so it stays: choose another name."
+        msg = f"{folder} is a folder but not an OME-Zarr of this program, so it is kept: choose another name."
         raise SlideError(msg)
     for place, folders, files in os.walk(folder):
         inside = Path(place).relative_to(folder)
@@ -210,13 +210,13 @@ def _check_replaceable(folder: Path) -> None:
             if name not in _LEFT_BY_SYSTEMS and (not is_known or Path(place, name).is_symlink()):
                 found = (inside / name).as_posix()
                 raise SlideError(
-                    f"{folder} holds {found}, which this program did not write, so it stays: move that, or choose a "
+                    f"{folder} holds {found}, which this program did not write, so it is kept: move that, or choose a "
                     "new name."
                 )
 
 
 def _arrays(folder: Path) -> set[str]:
-    """Names of the arrays of an image that this program wrote; empty for all others."""
+    """Names of the arrays of an image that this program wrote; empty for other folders."""
     try:
         (image,) = (saved_json(folder / _ROOT, SlideError) or {})["attributes"]["ome"]["multiscales"]
         levels = {str(dataset["path"]) for dataset in image["datasets"]}
