@@ -161,8 +161,7 @@ class _Processes:
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return TrainingError(
             f"one of the {len(self._running)} processes of the training ended without an error message ({how}), "
-            "perhaps because memory ran out; run the training again to resume it, or begin anew with a smaller batch "
-            "or fewer devices."
+            "perhaps for lack of memory; run it again to resume, or begin anew with a smaller batch or fewer devices."
         )
 
 

@@ -154,8 +154,7 @@ class Tissue(QObject):
     def _adopt_layer(self) -> None:
         """Use the layer of the tissue, which this or another widget has made."""
         real = self._real
-        layers = [] if real is None else [layer for layer in self._viewer.layers if _is_of(layer, real.slide)]
-        layer = next(iter(layers), None)
+        layer = None if real is None else next((item for item in self._viewer.layers if _is_of(item, real.slide)), None)
         if layer is self.layer:
             return
         self._leave_layer()

@@ -25,12 +25,7 @@ _FLOORS = (
 _DECIDES = 1.5
 # with as many digits as on the page of an evaluation
 _length = partial(number, digits=2)
-DENSITY_HEADINGS = {
-    "Density": "Structure that is counted or measured",
-    "Value": "Per area of tissue",
-    "n": "Number of vessels or nuclei",
-    "Tissue": "Area of the tissue",
-}
+DENSITY_HEADINGS = {"Density": "Counted objects", "Value": "Per area of tissue", "n": "Number", "Tissue": "Tissue area"}
 _HEIGHT_PX = 230
 WIDEST_PX = 130
 _LABEL = "label"

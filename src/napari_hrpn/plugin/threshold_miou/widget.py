@@ -53,9 +53,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
         self.overlay_box = CheckBox(
-            value=True,
-            text="Show",
-            tooltip="Show in the viewer the pixels that reach the threshold in both images or in one",
+            value=True, text="Show", tooltip="Show the pixels that reach the threshold in both images or in one"
         )
         self.prediction_box = combo_box("Prediction whose overlap is shown in the viewer")
         self.threshold_form = ThresholdForm()

@@ -80,8 +80,7 @@ class _DrawnLabels:
         inside = painted.at_level(*grid)
         if not inside.any():
             raise SlideError(
-                f"No label of {drawn.name!r} lies on {slide_title(self.slide)}, expected at least one: paint the "
-                "regions on it."
+                f"No label of {drawn.name!r} lies on {slide_title(self.slide)}, expected one: paint the regions on it."
             )
         return filled(RegionMask(~inside if self.excludes else inside, grid[2]), repr(drawn.name))
 
