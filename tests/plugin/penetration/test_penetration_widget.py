@@ -218,7 +218,7 @@ def test_a_drawn_mask_needs_no_stain(widget, viewer, measure, settle, slides):
     layer = viewer.add_labels(discs(SHAPE, CENTRES, 10).astype(np.int32), scale=(PIXEL_UM, PIXEL_UM), name="drawn")
     settle(widget)
     measure(widget)
-    assert "No layer shows vessels" in widget.message
+    assert "No layer has the name of a vessel stain" in widget.message
     widget.vessel_form.mask_box.value = layer
     widget.region_form.box.value = FRAME
     measure(widget)
