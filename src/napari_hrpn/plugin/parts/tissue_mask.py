@@ -90,7 +90,7 @@ class Tissue(QObject):
         if real is not None:
             self._find(real)
         self._adopt_layer()
-        self._tell()
+        self._emit_changed()
 
     def when_known(self, act: Callable[[], object]) -> None:
         """Call a function as soon as the tissue is known, or cannot be found."""
@@ -129,13 +129,13 @@ class Tissue(QObject):
 
     def _take(self, mask: RegionMask) -> None:
         self._found = mask
-        self._tell()
+        self._emit_changed()
 
     def _take_failure(self, error: BaseException) -> None:
         self._problem = f"The tissue could not be found ({error}): use the frame, or draw a region."
-        self._tell()
+        self._emit_changed()
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self.changed.emit()
         if not self.is_busy:
             self._act()

@@ -76,7 +76,7 @@ class VesselForm(QWidget):
         self._show_needed()
         fields = self.threshold_box, self.level_box, self.area_box, self.background_box, self.background_level
         for field in (self.stain_box, self.nuclei_box, self.mask_box, *fields):
-            field.changed.connect(self._tell)
+            field.changed.connect(self._emit_changed)
         self._masks.listed.connect(self._offer_masks)
 
     @property
@@ -133,7 +133,7 @@ class VesselForm(QWidget):
         self._offer_masks()
         self.mask_box.value = layer
 
-    def _tell(self, _: object = None) -> None:
+    def _emit_changed(self, _: object = None) -> None:
         self._show_needed()
         self.changed.emit()
 
@@ -146,7 +146,7 @@ class VesselForm(QWidget):
         masks = [(f"In {name!r}", layer) for name, layer in self._masks.choices()]
         offer(self.mask_box, [("Found by the stain", None), *masks], before)
         if self.mask is not before:
-            self._tell()
+            self._emit_changed()
 
     def _stains(self, real: ComparedChannel) -> list[Image]:
         stains = [

@@ -154,7 +154,7 @@ class PredictWidget(DockedWidget):
         self.cancel_button.changed.connect(self.cancel)
 
     def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
+        return begin(once(find_devices), self._take_devices, self._show_failure, is_polite=False)
 
     def _take_devices(self, devices: tuple[Device, ...]) -> None:
         self._is_ready = True
@@ -260,14 +260,14 @@ class PredictWidget(DockedWidget):
         self._running = running = RunningPrediction(self._viewer, job, reference, self.slide_form.real_layer())
         self.layer = running.layer
         self._say(f"Reading {slide_title(job.slide)} and the network …")
-        running.begun.connect(self._tell_beginning)
+        running.begun.connect(self._show_beginning)
         running.progressed.connect(self._show_progress)
-        running.ended.connect(self._tell_end)
-        running.failed.connect(self._tell_failure)
+        running.ended.connect(self._show_end)
+        running.failed.connect(self._show_failure)
         self._refused = None
         self._update_form()
 
-    def _tell_beginning(self) -> None:
+    def _show_beginning(self) -> None:
         if self.cancel_button.enabled:
             self._say("Computing the first tile; tiles in view come first.")
 
@@ -281,7 +281,7 @@ class PredictWidget(DockedWidget):
             resumed = f"Resumed: {progress.earlier} of {progress.total} tiles were done before."
             self._say(resumed if progress.earlier else "Predicting; tiles in view come first.")
 
-    def _tell_end(self, report: PredictionReport) -> None:
+    def _show_end(self, report: PredictionReport) -> None:
         running = self._running
         self._ended()
         if report.finished == report.total:
@@ -289,7 +289,7 @@ class PredictWidget(DockedWidget):
         elif running is not None:
             self._say(words_of_the_end(running.progress, running.job.store.name))
 
-    def _tell_failure(self, error: BaseException) -> None:
+    def _show_failure(self, error: BaseException) -> None:
         sentence = sentence_of(error)
         running = self._running
         if running is not None:

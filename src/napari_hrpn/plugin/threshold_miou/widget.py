@@ -150,7 +150,7 @@ class ThresholdMiouWidget(MeasuringWidget):
     def _connect(self) -> None:
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
-        self.overlay.failed.connect(self._tell)
+        self.overlay.failed.connect(self._show_error)
         self.overlay_box.changed.connect(self._show_overlay)
         self.prediction_box.changed.connect(self._use_threshold)
         self.threshold_form.changed.connect(self._threshold_soon.start)
@@ -188,7 +188,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         self._clear()
         # the same pair and region are not tried again before something changes
         self._asked = asked
-        self._tell(error)
+        self._show_error(error)
 
     def _clear(self) -> None:
         """Show nothing: the choice cannot be measured."""
@@ -251,5 +251,5 @@ class ThresholdMiouWidget(MeasuringWidget):
     def _note_removal(self) -> None:
         self.overlay_box.value = False
 
-    def _tell(self, error: BaseException) -> None:
+    def _show_error(self, error: BaseException) -> None:
         self.bar.say(sentence_of(error))

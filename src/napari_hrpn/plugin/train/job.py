@@ -108,19 +108,19 @@ class RunFolderState:
             raise UserError(msg)
 
 
-def _find_place(job: TrainingJob) -> RunFolderState:
+def _choose_run_folder(job: TrainingJob) -> RunFolderState:
     """Choose the folder of a run, and find out what it holds."""
     if job.folder is not None:
-        return _place(job, job.folder)
+        return _run_folder_state(job, job.folder)
     for number in range(1, _MOST_FOLDERS):
-        place = _place(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
-        if place.standing == _NEW or (place.standing != _OTHER and not job.is_fresh):
-            return place
+        run_folder = _run_folder_state(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
+        if run_folder.standing == _NEW or (run_folder.standing != _OTHER and not job.is_fresh):
+            return run_folder
     msg = f"{job.beside} has too many folders of trainings; choose a folder for the run."
     raise UserError(msg)
 
 
-def _place(job: TrainingJob, folder: Path) -> RunFolderState:
+def _run_folder_state(job: TrainingJob, folder: Path) -> RunFolderState:
     from napari_hrpn.training import RunFolder, RunRequest, TrainingError
 
     run = RunFolder(folder)
@@ -144,22 +144,26 @@ def look_ahead(
     job = job.written()
     if stop.is_set():
         return None
-    place = _find_place(job)
-    yield place
+    run_folder = _choose_run_folder(job)
+    yield run_folder
     counts = []
     for entry in job.entries:
         counts.append(_patches(entry, job.settings))
         if stop.is_set():
             return None
     yield tuple(counts)
-    place.refuse_other()
+    run_folder.refuse_other()
     from napari_hrpn.training.checks import check_training
 
-    checked = check_training(job.entries, job.settings, place.folder, job.validate)
+    checked = check_training(job.entries, job.settings, run_folder.folder, job.validate)
     with _alone(stop) as is_alone:
         if not is_alone:
             return None
-        words = _FINISHED_WORDS if place.standing == _FINISHED else _prospect(job.settings, checked, place.history)
+        words = (
+            _FINISHED_WORDS
+            if run_folder.standing == _FINISHED
+            else _prospect(job.settings, checked, run_folder.history)
+        )
         return words, checked.warnings
 
 
@@ -232,15 +236,15 @@ def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, tuple
     from napari_hrpn.training.checks import check_training
 
     job = job.written()
-    place = _find_place(job)
-    place.refuse_other()
-    job.keep_regions(place.folder)
-    entries = job.entries_in(place.folder)
-    yield place
-    if not (job.is_checked or place.standing == _FINISHED):
-        yield check_training(entries, job.settings, place.folder, job.validate).warnings
+    run_folder = _choose_run_folder(job)
+    run_folder.refuse_other()
+    job.keep_regions(run_folder.folder)
+    entries = job.entries_in(run_folder.folder)
+    yield run_folder
+    if not (job.is_checked or run_folder.standing == _FINISHED):
+        yield check_training(entries, job.settings, run_folder.folder, job.validate).warnings
     with _alone(stop):
-        run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
+        run = train_model(entries, run_folder.folder, job.settings, validate=job.validate, stop=stop)
         result = yield from relayed(warned_in_form(TrainingWarning, run), _Thinned())
     return result, _card(result)
 

@@ -121,7 +121,7 @@ class SlidesTable(QWidget):
         """Show columns for other roles; the channels of roles that stay are kept."""
         if (*roles, target) != self.model.roles:
             self.model.set_roles((*roles, target))
-            self._tell_change(*self.rows)
+            self._report_change(*self.rows)
 
     def set_patch_counts(self, counts: Sequence[int | None]) -> None:
         """Show the number of patches of each slide, until something changes."""
@@ -231,7 +231,7 @@ class SlidesTable(QWidget):
     def _connect(self) -> None:
         self._layers.listed.connect(self._offer_layers)
         self._layers.edited.connect(self._drawn_changed)
-        self.model.edited.connect(self._tell_change)
+        self.model.edited.connect(self._report_change)
         # a reset of the model clears the selection without a signal
         for changed in (self.cells.selectionModel().selectionChanged, self.model.modelReset):
             changed.connect(self._selection_changed)
@@ -272,7 +272,7 @@ class SlidesTable(QWidget):
             self.said.emit(f"{found.title} is in the table already.")
         else:
             self.model.set_rows([*self.rows, found])
-            self._tell_change(found)
+            self._report_change(found)
 
     def _has(self, slide: Slide) -> bool:
         return any(is_same_slide(row.slide, slide) for row in self.rows)
@@ -295,7 +295,7 @@ class SlidesTable(QWidget):
                     f"The layer {row.regions.name!r} was removed: patches of {row.title} are taken from everywhere."
                 )
                 row.regions = EVERYWHERE
-                self._tell_change(row)
+                self._report_change(row)
         self.model.offer_layers(self._layers.choices())
         # opening or closing a slide, or renaming a layer to exclude, changes regions too
         self._drawn_changed()
@@ -304,9 +304,9 @@ class SlidesTable(QWidget):
         """Report that the regions of a layer, or of all layers, may have changed."""
         concerned = [row for row in self.rows if isinstance(row.regions, Layer) and layer in (None, row.regions)]
         if concerned:
-            self._tell_change(*concerned)
+            self._report_change(*concerned)
 
-    def _tell_change(self, *rows: TrainingRow) -> None:
+    def _report_change(self, *rows: TrainingRow) -> None:
         for row in rows:
             row.patches = _COUNTING
         self.model.refresh()

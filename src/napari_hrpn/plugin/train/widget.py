@@ -78,7 +78,7 @@ class TrainWidget(DockedWidget):
         self.setup.pause()
         self.progress.start()
         self.progress.say("Checking the slides …")
-        self._run = begin(partial(train, job), self._tell_outcome, self._tell_failure)
+        self._run = begin(partial(train, job), self._show_outcome, self._show_failure)
         self._run.yielded.connect(self._show_news)
         self._update_buttons()
 
@@ -104,7 +104,7 @@ class TrainWidget(DockedWidget):
         """Show an earlier run, so that it can be resumed."""
         if self.is_running or not self._is_ready:
             return
-        self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)
+        self._reading.do(once(load_run, Path(folder)), self._take_run, self._show_failure)
 
     def end(self) -> None:
         """Stop all threads before the widget is deleted; the training is kept."""
@@ -137,7 +137,7 @@ class TrainWidget(DockedWidget):
         self.setup.placed.connect(self._take_place)
 
     def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_training_devices), self._take_devices, self._tell_failure, is_polite=False)
+        return begin(once(find_training_devices), self._take_devices, self._show_failure, is_polite=False)
 
     def _take_devices(self, found: tuple[tuple[Device, ...], Mapping[str, int]]) -> None:
         self._is_ready = True
@@ -179,7 +179,7 @@ class TrainWidget(DockedWidget):
         if self.stop_button.isEnabled():
             self.progress.say(sentence)
 
-    def _tell_outcome(self, outcome: tuple[TrainingResult, str]) -> None:
+    def _show_outcome(self, outcome: tuple[TrainingResult, str]) -> None:
         result, card = outcome
         self.page.show_outcome(result, card)
         self.progress.show_epochs(len(result.history), self.setup.training_form.fields["epochs"].value)
@@ -196,7 +196,7 @@ class TrainWidget(DockedWidget):
         self.progress.say(f"Loaded. {_ending(result)}")
         self.setup.load(request, result.folder)
 
-    def _tell_failure(self, error: BaseException) -> None:
+    def _show_failure(self, error: BaseException) -> None:
         self.progress.say(sentence_of(error), PROBLEM)
         if self._run is not None:
             self._ended()

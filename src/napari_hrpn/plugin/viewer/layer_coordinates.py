@@ -42,14 +42,14 @@ def placement(layer: Layer) -> dict[str, Any]:
 
 def coarse_placement(layer: Image, downsample: tuple[float, float]) -> dict[str, Any]:
     """Arguments for a new layer of coarser pixels that place it on a layer."""
-    place = placement(layer)
+    arguments = placement(layer)
     factor = np.asarray(downsample, float)
     corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
     # napari moves by the translation before it applies the affine
-    steps = np.linalg.inv(place["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
-    place["scale"] = place["scale"] * factor
-    place["translate"] = place["translate"] + steps @ ((factor - 1) / 2)
-    return place
+    steps = np.linalg.inv(arguments["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
+    arguments["scale"] = arguments["scale"] * factor
+    arguments["translate"] = arguments["translate"] + steps @ ((factor - 1) / 2)
+    return arguments
 
 
 def pixel_shape(layer: Image) -> tuple[int, int]:

@@ -169,7 +169,7 @@ class RegionLayers(QObject):
     def _join(self, layer: Layer) -> None:
         self._followed.append(layer)
         for emitter in _edit_events(layer):
-            emitter.connect(self._tell_edit)
+            emitter.connect(self._report_edit)
         if isinstance(layer, Labels):
             self._edits[layer] = edits = _LabelEdits(layer)
             edits.edited.connect(partial(self.edited.emit, layer))
@@ -177,11 +177,11 @@ class RegionLayers(QObject):
     def _leave(self, layer: Layer) -> None:
         self._followed.remove(layer)
         for emitter in _edit_events(layer):
-            emitter.disconnect(self._tell_edit)
+            emitter.disconnect(self._report_edit)
         if layer in self._edits:
             self._edits.pop(layer).stop()
 
-    def _tell_edit(self, event: Event) -> None:
+    def _report_edit(self, event: Event) -> None:
         self.edited.emit(event.source if isinstance(event.source, Shapes | Labels) else None)
 
 

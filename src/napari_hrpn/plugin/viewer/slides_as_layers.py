@@ -132,8 +132,8 @@ def slider_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, f
         info = np.iinfo(dtype)
         if info.bits == 8:
             return float(info.min), float(info.max)
-        wanted = 2.0 ** np.ceil(np.log2(max(2 * high, 2)))
-        return max(float(info.min), min(0.0, 2 * low)), float(max(high, min(wanted - 1, info.max)))
+        reach = 2.0 ** np.ceil(np.log2(max(2 * high, 2)))
+        return max(float(info.min), min(0.0, 2 * low)), float(max(high, min(reach - 1, info.max)))
     return min(0.0, 2 * low), max(2 * high, high + (high - low))
 
 

@@ -89,11 +89,11 @@ class ComparedView(QObject):
                 self.end()
 
     def _set_visible(self, view: View, real: Image | None, predicted: Image | None) -> None:
-        wanted = {"real": (real,), "predicted": (predicted,), "difference": ()}.get(view, (real, predicted))
+        shown = {"real": (real,), "predicted": (predicted,), "difference": ()}.get(view, (real, predicted))
         hatch = None if predicted is None or view in ("real", "side by side") else hatch_of(self._viewer, predicted)
         for layer in self._viewer.layers:
             if isinstance(layer, Image):
-                layer.visible = layer in wanted or layer == hatch
+                layer.visible = layer in shown or layer == hatch
             else:
                 # each visible layer would take a cell of the grid
                 layer.visible = self._before.get(layer, True) and view != "side by side"
