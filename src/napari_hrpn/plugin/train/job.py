@@ -144,26 +144,22 @@ def look_ahead(
     job = job.written()
     if stop.is_set():
         return None
-    run_folder = _choose_run_folder(job)
-    yield run_folder
+    run = _choose_run_folder(job)
+    yield run
     counts = []
     for entry in job.entries:
         counts.append(_patches(entry, job.settings))
         if stop.is_set():
             return None
     yield tuple(counts)
-    run_folder.refuse_other()
+    run.refuse_other()
     from napari_hrpn.training.checks import check_training
 
-    checked = check_training(job.entries, job.settings, run_folder.folder, job.validate)
+    checked = check_training(job.entries, job.settings, run.folder, job.validate)
     with _alone(stop) as is_alone:
         if not is_alone:
             return None
-        words = (
-            _FINISHED_WORDS
-            if run_folder.standing == _FINISHED
-            else _prospect(job.settings, checked, run_folder.history)
-        )
+        words = _FINISHED_WORDS if run.standing == _FINISHED else _prospect(job.settings, checked, run.history)
         return words, checked.warnings
 
 
