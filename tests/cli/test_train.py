@@ -165,7 +165,7 @@ def test_one_file_of_regions_is_for_the_only_slide(fake, tmp_path):
         ("--devices 0", "devices is 0; expected 1 to 64"),
         ("--devices 9", "a batch has 8 patches for 9 devices"),
         ("--devices 2 --device cuda:9", "not on this machine"),
-        ("--devices 8 --device cpu", "asks for 8 devices, but there are 3 processors"),
+        ("--devices 8 --device cpu", "needs 8 devices, but there are 3 processors"),
         ("--tumour c=1", "--tumour names 'c'; expected one of the slides a, b"),
         ("--tumour a", "--tumour got 'a'; expected NAME=ID"),
         ("--tumour a=1 --tumour a=2", "each name once"),

@@ -234,7 +234,7 @@ def test_what_is_worth_a_warning(good, tmp_path):
     entries = [SlideEntry(good[0]), SlideEntry(good[1]), SlideEntry(other, part="test")]
     told = check_training(entries, SETTINGS, tmp_path / "run").warnings
     found = [bool(re.search(sentence, " | ".join(told))) for sentence in (
-        "other.ome.tif does not say the pixel size",
+        "other.ome.tif has no pixel size",
         r"there are only \d+ patches of 64 px to learn from",
     )]  # fmt: skip
     assert found == [True] * 2

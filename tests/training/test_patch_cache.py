@@ -328,7 +328,7 @@ def test_a_cache_that_is_cut_short_while_it_is_read_is_a_sentence(tmp_path):
         np.asarray(cache.window(0, 0, 64)).sum()
         path = cache.folder / PATCHES
         os.truncate(path, path.stat().st_size // 2)
-        with pytest.raises(TrainingError, match="was cut short or deleted while it was learnt from"):
+        with pytest.raises(TrainingError, match="was shortened or deleted during the training"):
             cache.window(0, 0, 64)
         path.unlink()
         with pytest.raises(TrainingError, match="cut it anew"):

@@ -1,6 +1,6 @@
-"""Background threads that run a generator, and whose results arrive as signals in the GUI thread.
+"""Background threads that run a generator and emit its results as signals in the GUI thread.
 
-The thread touches nothing of Qt or napari: what it yields is queued, and emitted in the GUI thread.
+The work in a thread must not use objects of Qt or napari; what it yields is queued, and emitted in the GUI thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _YIELDED, _RETURNED, _FAILED = "yielded", "returned", "failed"
 
 
 def soon(owner: QObject, act: Callable[[], object], delay_ms: int = 0) -> QTimer:
-    """A timer that acts once after it was started last."""
+    """Make a timer that calls a function once, after its last start; several starts in a row cause one call."""
     timer = QTimer(owner)
     timer.setSingleShot(True)
     timer.setInterval(delay_ms)
@@ -38,10 +38,10 @@ def soon(owner: QObject, act: Callable[[], object], delay_ms: int = 0) -> QTimer
 
 
 def once(function: Callable[..., Any], *arguments: object) -> Work:
-    """Work that calls a function and yields nothing on the way."""
+    """Make work that calls a function and yields nothing."""
 
     def work(stop: threading.Event) -> Generator[Any, None, Any]:  # noqa: ARG001
-        """Come to the end in one step, which cannot be stopped."""
+        """Call the function; it cannot be stopped."""
         yield from ()
         return function(*arguments)
 
@@ -49,10 +49,10 @@ def once(function: Callable[..., Any], *arguments: object) -> Work:
 
 
 class BackgroundRun(QObject):
-    """A generator that runs in another thread; its signals come in the GUI thread.
+    """A generator that runs in another thread; its signals are emitted in the GUI thread.
 
-    `yielded` carries what the generator yields, `returned` its result, `failed` the exception; `finished` comes
-    last, whatever happened. When it comes, the generator is closed and nothing refers to it any more.
+    `yielded` carries what the generator yields, `returned` its result, `failed` the exception; `finished` comes last
+    in any case. By then the generator is closed and nothing refers to it any more.
     """
 
     yielded = Signal(object)
@@ -68,7 +68,8 @@ class BackgroundRun(QObject):
             target=_run, args=(work, self._stop, self._queue, is_polite), name="napari-hrpn", daemon=False
         )
         self._queue.notifier.notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        # the thread must end when this object is deleted; `destroyed` does not come if that happens as part of a circle
+        # the thread must end when this object is deleted; Qt does not emit `destroyed` if that happens as part of a
+        # reference cycle
         for end in (self._queue.close, self._stop.set):
             weakref.finalize(self, end)
 
@@ -82,16 +83,16 @@ class BackgroundRun(QObject):
         self._thread.start()
 
     def cancel(self) -> None:
-        """Ask the generator to return; signals still come."""
+        """Ask the generator to return; its signals are still emitted."""
         self._stop.set()
 
     def abandon(self) -> None:
-        """Ask the generator to return; no signal comes any more: for a widget that is going away."""
+        """Ask the generator to return, and emit no signal any more; for a widget that is about to be deleted."""
         self._stop.set()
         self._queue.close()
 
     def hand_out(self, patience_s: float) -> None:
-        """Emit what the thread has queued now, without going through the events of the program."""
+        """Wait for the thread for a moment, and emit what it has queued without waiting for Qt's event loop."""
         self._queue.wait(patience_s)
         self._deliver()
 
@@ -102,8 +103,8 @@ class BackgroundRun(QObject):
                 continue
             self._queue.close()
             if _uses_gpu():
-                # what stands in circles would keep its memory; here, for in the thread it might delete Qt objects,
-                # and not without need, for it takes 0.2 s
+                # objects in reference cycles would keep their GPU memory. They are collected here, since the thread
+                # might delete Qt objects, and only with a GPU, since it takes 0.2 s
                 gc.collect()
                 _free_gpu_memory()
             (self.returned if kind == _RETURNED else self.failed).emit(value)
@@ -113,7 +114,7 @@ class BackgroundRun(QObject):
 def begin(
     work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None], *, is_polite: bool = True
 ) -> BackgroundRun:
-    """Start work; `take` is called in the GUI thread with its result, or `fail` with what went wrong."""
+    """Start work; `take` is called in the GUI thread with its result, or `fail` with the exception."""
     run = BackgroundRun(work, is_polite=is_polite)
     run.returned.connect(take)
     run.failed.connect(fail)
@@ -122,7 +123,7 @@ def begin(
 
 
 class NewestTask(QObject):
-    """One task at a time in another thread: a new one takes the place of the one before."""
+    """One task at a time in another thread: a new task replaces the former one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +131,7 @@ class NewestTask(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something runs."""
+        """Whether a task runs."""
         return self._run is not None
 
     def do(
@@ -147,7 +148,7 @@ class NewestTask(QObject):
         self._run = BackgroundRun(work, is_polite=is_polite)
         if follow is not None:
             self._run.yielded.connect(follow)
-        # the receiver may start the next one
+        # `_end` is connected first: `take` or `fail` may start the next task
         for signal in (self._run.returned, self._run.failed):
             signal.connect(self._end)
         self._run.returned.connect(take)
@@ -155,12 +156,12 @@ class NewestTask(QObject):
         self._run.start()
 
     def cancel(self) -> None:
-        """Ask what runs to come to its end; its result still comes."""
+        """Ask the task to return; its result is still emitted."""
         if self._run is not None:
             self._run.cancel()
 
     def abandon(self) -> None:
-        """End what runs; no signal comes any more."""
+        """Stop the task; no signal is emitted any more."""
         if self._run is not None:
             self._run.abandon()
             self._run = None
@@ -170,13 +171,13 @@ class NewestTask(QObject):
 
 
 class _Notifier(QObject):
-    """Signal of the thread; an object apart from the receiver, which may be deleted at that moment."""
+    """Signal of the thread; an object of its own, since the receiver may be deleted at that moment."""
 
     notified = Signal()
 
 
 class _Queue:
-    """What the thread has yielded or returned, until the GUI thread takes it."""
+    """Items that the thread has yielded or returned and the GUI thread has not taken yet."""
 
     def __init__(self) -> None:
         self.notifier = _Notifier()
@@ -213,7 +214,7 @@ def _run(work: Work, stop: threading.Event, queue: _Queue, is_polite: bool) -> N
     try:
         item = _RETURNED, _driven(work(stop), stop, queue)
     except BaseException as error:
-        # the frames hold the generator's variables, which may be large
+        # the frames of the traceback would keep the generator's variables, which may be large
         traceback.clear_frames(error.__traceback__)
         item = _FAILED, error
     del work
@@ -227,22 +228,22 @@ def _driven(generator: Generator[Any, None, Any], stop: threading.Event, queue: 
     def post(value: object) -> None:
         queue.post(_YIELDED, value)
         if not threading.main_thread().is_alive():
-            # the program has ended without closing its widgets, and waits for this thread
+            # the main thread has ended without closing the widgets; the program ends only after this thread
             stop.set()
 
-    # the work looks at `stop` itself, and returns what it has
+    # the work checks `stop` itself, and returns the result so far
     return drive(generator, post)
 
 
 def _lower_priority() -> None:
-    """Linux alone can do this for a thread; threads that it starts inherit it."""
+    """Lower the priority of this thread, which is possible on Linux only; threads that it starts inherit it."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def _uses_gpu() -> bool:
-    # torch is never imported here; and another thread may be half way through importing it
+    # torch is not imported for this question; another thread may just be importing it, so attributes may be missing
     cuda = getattr(sys.modules.get("torch"), "cuda", None)
     return cuda is not None and hasattr(cuda, "is_initialized") and bool(cuda.is_initialized())
 

@@ -1,10 +1,10 @@
-"""Menu entry File > IO Utilities > Slide overviews: size of the cached coarse levels, and a way to delete them."""
+"""Menu entry File > IO Utilities > Slide overviews: it shows the size of the cached coarse levels and deletes them."""
 
 from __future__ import annotations
 
 
 def manage_pyramid_cache() -> None:
-    """Show size and folder of the cached coarse levels, and delete them if the user says so."""
+    """Show size and folder of the cached coarse levels, and delete them if the user confirms it."""
     from napari.utils.notifications import show_info
     from qtpy.QtWidgets import QApplication, QMessageBox
 
@@ -13,12 +13,12 @@ def manage_pyramid_cache() -> None:
     folder = pyramid_cache_folder()
     size = pyramid_cache_bytes()
     if not size:
-        show_info(f"No slide overviews are kept. They would be in {folder}.")
+        show_info(f"There are no slide overviews in {folder}.")
         return
     answer = QMessageBox.question(
         QApplication.activeWindow(),
         "Slide overviews",
-        f"The overviews of flat slides take {_readable(size)} in\n{folder}\n\n"
+        f"The overviews of slides without coarse levels take {_readable(size)} in\n{folder}\n\n"
         "Delete them? They are built again when the slides are opened.",
     )
     if answer == QMessageBox.StandardButton.Yes:

@@ -17,13 +17,13 @@ _MOST_SERIES = 4
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
-    """A function that reads a path, if it looks like a slide; nothing is opened."""
+    """Return the reader of a path whose name is that of a slide; nothing is opened."""
     paths = [path] if isinstance(path, str | Path) else path
     return read_slides if paths and all(_looks_like_a_slide(one) for one in paths) else None
 
 
 def read_slides(path: str | Sequence[str]) -> list[Any]:
-    """The layers of one or several slides."""
+    """Read one or several slides as layers."""
     from napari import current_viewer
     from napari.utils.notifications import show_error
 
@@ -37,7 +37,7 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
         except SlideError as error:
             if viewer is None:
                 raise
-            # raised, it would reach the user as a traceback, or as a question which other plugin to try
+            # napari would show an exception as a traceback, or ask the user for another plugin
             show_error(str(error))
     return layers or [(None,)]
 
@@ -60,7 +60,7 @@ def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerD
 
 
 def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: bool) -> list[LayerData]:
-    """Layers of a slide; in a viewer, levels that are not stored are built behind the scenes."""
+    """Layers of a slide; in a viewer, levels that are not stored are built in the background."""
     from napari_hrpn.plugin.viewer import make_room, settle_soon, shown_layers, slide_layers, widen_slider
     from napari_hrpn.slides import prediction_record
 
@@ -81,7 +81,7 @@ def _warn_of_more(path: Location, count: int) -> None:
 
     warnings.warn(
         f"{path.name} holds {count} images and the first {_MOST_SERIES} are opened: "
-        f"`napari_hrpn.open_slide(path, series={_MOST_SERIES})` opens the next in a script.",
+        f"in a script, `napari_hrpn.open_slide(path, series={_MOST_SERIES})` opens the next one.",
         SlideWarning,
         stacklevel=2,
     )

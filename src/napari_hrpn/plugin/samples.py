@@ -1,4 +1,4 @@
-"""Sample slides, File > Open Sample > napari-hrpn: phantoms that appear at once and fill from the middle outwards."""
+"""Sample slides (File > Open Sample > napari-hrpn): phantoms that appear at once and fill from the middle outwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NOISE_FREE = "noise-free QD"
 
 
 def _sample(preset: str) -> list[LayerData]:
-    """Layers of a phantom, and of what a perfect prediction of it would be."""
+    """Make the layers of a phantom, and a hidden layer of its perfect prediction."""
     from napari import current_viewer
 
     from napari_hrpn.phantom import phantom_slide
@@ -30,7 +30,7 @@ def _sample(preset: str) -> list[LayerData]:
 
     phantom = phantom_slide(preset)
     finest = phantom.slide.levels[0]
-    # the block in the middle has the contrast of the rest, and is needed first anyway
+    # the contrast is that of the block in the middle, which is needed first anyway
     middle = finest.blocks[:, finest.numblocks[1] // 2, finest.numblocks[2] // 2]
     limits = contrast_limits(replace(phantom.slide, levels=(middle,)))
     expected = _noise_free_slide(phantom)
@@ -44,12 +44,12 @@ def _sample(preset: str) -> list[LayerData]:
         grow(viewer, phantom.slide, (*live, *live_expected), fill)
     layers = slide_layers(phantom.slide, limits=limits, live=live)
     hidden = slide_layers(expected, limits=limits[2:], live=live_expected, visible=False)
-    # not a slide to predict on, but the best that a prediction can be
+    # without metadata, the widgets do not offer the perfect prediction as a slide
     return [*layers, *((data, attributes | {"metadata": {}}, kind) for data, attributes, kind in hidden)]
 
 
-# phantoms of 256 px and 4,096 px; one as dim as a probe often is; one with saturation, cross-talk, shading and shifted
-# channels; and one whose probe nothing can predict
+# phantoms of 256 px and 4,096 px; one with a realistically dim probe; one with saturation, cross-talk, shading and
+# shifted channels; and one whose probe cannot be predicted
 tiny, tumour, paper_like, stress, null = (
     partial(_sample, preset) for preset in ("tiny", "tumour", "paper_like", "stress", "null")
 )
@@ -76,7 +76,7 @@ def _live_levels(slide: Slide) -> tuple[LiveLevels, ...]:
 def _fill(
     slides: Sequence[Slide], live: Sequence[Sequence[LiveLevels]], stop: threading.Event
 ) -> Generator[None, None, Slide | None]:
-    """Make the slides block by block, channels together since they come from one calculation."""
+    """Compute the slides block by block; one calculation gives all channels of a block."""
     for box in _from_the_middle(slides[0]):
         for slide, channels in zip(slides, live, strict=True):
             block = slide.levels[0][:, box.y0 : box.y1, box.x0 : box.x1].compute(scheduler="synchronous")

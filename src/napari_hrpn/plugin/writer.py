@@ -1,4 +1,4 @@
-"""Writer of layers, as OME-Zarr or OME-TIFF with a pyramid."""
+"""Writer of image layers as OME-Zarr or OME-TIFF with a pyramid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
 
     from napari_hrpn.slides import SlideError, write_ome_tiff, write_ome_zarr
 
-    # a layer that is not visible reads no pixels when it is made
+    # napari reads no pixels of an invisible layer
     layers = [Layer.create(data, attributes | {"visible": False}, kind) for data, attributes, kind in layer_data]
     slide = _slide(layers)
     if path.lower().endswith(".zarr"):
@@ -37,7 +37,7 @@ def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
     elif path.lower().endswith((".ome.tif", ".ome.tiff")):
         reports = write_ome_tiff(slide, path, overwrite=True)
     else:
-        raise SlideError(f"{Path(path).name} ends neither in .ome.zarr nor in .ome.tif: choose one of these.")
+        raise SlideError(f"{Path(path).name} ends neither in .ome.zarr nor in .ome.tif: choose one of these endings.")
     with progress(desc=f"Writing {Path(path).name}") as bar:
         for report in reports:
             bar.total = report.total

@@ -1,4 +1,4 @@
-"""Checks before a training: what cannot end well is refused in one sentence before time is spent, cheapest first."""
+"""Checks before a training: they refuse bad slides, settings and folders in one sentence, the fastest checks first."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 _SMALLEST_SIDE_PX = 64
 _PIXEL_SIZE_TOLERANCE = 0.05
 _FEW_PIXELS = 1_000_000
-"""Fewer to learn from, and a network of two million weights may learn them by heart."""
+"""With fewer pixels to learn from, a network of two million weights may memorise them."""
 _CHECKPOINT_BYTES = 150_000_000
-"""Weights, averages and the optimiser's state of either network, each beside the file that it replaces."""
+"""Weights, averages and the optimiser's state of either network, twice: a new file is written beside the old one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Checked:
-    """What the checks found where nothing is refused.
+    """Result of the checks of a training that can begin.
 
     Attributes
     ----------
     split : Split
-        The opened slides, by what they are for.
+        The opened slides of training, validation and test.
     warnings : tuple of str
         One sentence each; training goes on.
     cache_bytes : int
@@ -58,25 +58,25 @@ def check_training(
     validate: str | None = None,
     cache: Path | None = None,
 ) -> Checked:
-    """Open the slides of a training and refuse what cannot end well.
+    """Open the slides of a training and refuse those that cannot be trained on.
 
     Parameters
     ----------
     entries : sequence of SlideEntry
         The slides.
     settings : TrainingSettings
-        How they are trained on.
+        Settings of the training.
     folder : pathlib.Path
-        Of the run.
+        Folder of the run.
     validate : str, optional
         Tumour to validate on.
     cache : pathlib.Path, optional
-        Where patches are kept; in the run's folder where left out.
+        Folder of the patches; by default one in the run's folder.
 
     Returns
     -------
     Checked
-        The split, what is worth a warning, and the disk space that patches will take. Nothing was written.
+        The split, warnings, and the disk space that patches will take. Nothing was written.
 
     Raises
     ------
@@ -93,8 +93,8 @@ def check_training(
     _check_writable(cache, "the patches")
     slides = tuple(open_entry(entry, settings) for entry in entries)
     _check_each_once(slides)
-    for place in (folder, cache):
-        _check_outside(place, [local_path(slide.slide.source) for slide in slides])
+    for written in (folder, cache):
+        _check_outside(written, [local_path(slide.slide.source) for slide in slides])
     _check_sizes(slides)
     _check_alike(slides)
     split = split_slides(slides, validate)
@@ -120,7 +120,7 @@ def _check_run_folder(folder: Path) -> None:
 
 
 def _check_writable(folder: Path, what: str) -> None:
-    """Refuse a place where no folder can be made or written."""
+    """Refuse a folder that cannot be made or written."""
     above = _nearest_existing(folder)
     if not above.is_dir():
         msg = f"{above} is a file, expected a folder for {what}; choose another name."
@@ -134,34 +134,35 @@ def _check_writable(folder: Path, what: str) -> None:
 
 
 def _check_outside(folder: Path, sources: Iterable[Path]) -> None:
-    """Refuse a place inside a slide, which is only read."""
-    place = folder.resolve()
+    """Refuse a folder inside a slide that is itself a folder, such as OME-Zarr: slides are never written to."""
+    resolved = folder.resolve()
     for source in sources:
-        if source.resolve() in (place, *place.parents):
+        if source.resolve() in (resolved, *resolved.parents):
             msg = f"{folder} lies inside the slide {source.name}, which is only read; choose another folder."
             raise TrainingError(msg)
 
 
 def _check_disk(folder: Path, cache: Path, cache_bytes: int) -> None:
-    """Refuse to begin what the disk cannot hold."""
-    wanted: dict[int, int] = {}
-    for place, size in ((folder, _CHECKPOINT_BYTES), (cache, cache_bytes)):
-        above = _nearest_existing(place)
+    """Refuse a training that needs more space than its disks have."""
+    needed: dict[int, int] = {}
+    for path, size in ((folder, _CHECKPOINT_BYTES), (cache, cache_bytes)):
+        above = _nearest_existing(path)
+        # run and patches may be on one disk: their sizes are added up
         disk = above.stat().st_dev
-        wanted[disk] = wanted.get(disk, 0) + size
+        needed[disk] = needed.get(disk, 0) + size
         free = shutil.disk_usage(above).free
-        if wanted[disk] > free:
+        if needed[disk] > free:
             msg = (
-                f"the disk of {place} has {_gigabytes(free)} free but {_gigabytes(wanted[disk])} are needed, "
+                f"the disk of {path} has {_gigabytes(free)} free but {_gigabytes(needed[disk])} are needed, "
                 f"{_gigabytes(cache_bytes)} of it for patches; free some space, or keep the patches on another disk "
                 "(on the command line with --cache FOLDER)."
             )
             raise TrainingError(msg)
 
 
-def _nearest_existing(place: Path) -> Path:
-    whole = place.absolute()
-    return next(path for path in (whole, *whole.parents) if path.exists())
+def _nearest_existing(folder: Path) -> Path:
+    absolute = folder.absolute()
+    return next(path for path in (absolute, *absolute.parents) if path.exists())
 
 
 def _gigabytes(size: int) -> str:
@@ -170,7 +171,7 @@ def _gigabytes(size: int) -> str:
 
 def _check_each_once(slides: Sequence[TrainingSlide]) -> None:
     seen: set[object] = set()
-    for slide in (each.slide for each in slides):
+    for slide in (training_slide.slide for training_slide in slides):
         plane = (slide.source.resolve(), slide.series, slide.z, slide.t)
         if plane in seen:
             msg = f"{slide.source.name} is listed twice, expected every slide once; take one of the two off the list."
@@ -196,13 +197,13 @@ def _check_alike(slides: Sequence[TrainingSlide]) -> None:
         if slide.slide.dtype != first.slide.dtype:
             msg = (
                 f"{_name(first)} has pixels of type {first.slide.dtype} but {_name(slide)} of type "
-                f"{slide.slide.dtype}, expected one type for all slides; convert them, or train on each kind alone."
+                f"{slide.slide.dtype}, expected one type for all slides; convert them, or train on each type alone."
             )
             raise TrainingError(msg)
         if not _same_size(sized.slide.pixel_size_um, slide.slide.pixel_size_um):
             msg = (
                 f"{_name(sized)} has pixels of {_size(sized)} but {_name(slide)} of {_size(slide)}, expected the same "
-                f"within {_PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each kind alone."
+                f"within {_PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each size alone."
             )
             raise TrainingError(msg)
 
@@ -212,9 +213,9 @@ def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | Non
 
 
 def _no_patch(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> TrainingError:
-    wanted = [f"{settings.minimum_overlap:.0%} in the regions"] if any(slide.entry.regions for slide in part) else []
-    wanted += [f"{settings.minimum_tissue:.0%} on tissue"] if settings.minimum_tissue else []
-    condition = f", expected some with at least {' and '.join(wanted)}" if wanted else ""
+    shares = [f"{settings.minimum_overlap:.0%} in the regions"] if any(slide.entry.regions for slide in part) else []
+    shares += [f"{settings.minimum_tissue:.0%} on tissue"] if settings.minimum_tissue else []
+    condition = f", expected some with at least {' and '.join(shares)}" if shares else ""
     remedy = "larger regions or slides" if any(slide.entry.regions for slide in part) else "larger slides or more"
     return TrainingError(
         f"there is no patch of {settings.patch_px} px to {purpose} in {_names(part)}{condition}; take smaller patches, "
@@ -231,30 +232,30 @@ def _warnings(
     unsized = [slide for slide in slides if slide.slide.pixel_size_um is None]
     if unsized:
         yield (
-            f"{_names(unsized)} {'does' if len(unsized) == 1 else 'do'} not say the pixel size: see to it that all "
-            "slides have the same, and that the checkpoint is used on such slides alone."
+            f"{_names(unsized)} {'has' if len(unsized) == 1 else 'have'} no pixel size: make sure that all slides "
+            "have the same one, and use the checkpoint only on slides with that pixel size."
         )
-    for slide, found in patches.items():
-        if not found:
+    for slide, count in patches.items():
+        if not count:
             yield f"{_name(slide)} gives no patch of {settings.patch_px} px: its regions are too small, or too few."
     to_learn = sum(patches[slide] for slide in split.train)
     if to_learn * settings.patch_px**2 < _FEW_PIXELS:
         yield (
             f"there {'is' if to_learn == 1 else 'are'} only {to_learn} patch{'' if to_learn == 1 else 'es'} of "
-            f"{settings.patch_px} px to learn from: the network may learn them by heart rather than what is common."
+            f"{settings.patch_px} px to learn from: the network may memorise them, and predict other slides poorly."
         )
 
 
 def _other_roles(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> Iterator[str]:
-    """Channels of one name that have different roles in different slides."""
+    """Warn of channels of one name that have different roles in different slides."""
     roles: dict[str, dict[str, str]] = {}
     for slide in slides:
         for role, channel in zip((*settings.channels, settings.target), (*slide.inputs, slide.target), strict=True):
             roles.setdefault(slide.slide.channel_names[channel], {}).setdefault(role, _name(slide))
-    for name, found in roles.items():
-        if len(found) > 1:
-            told = " but ".join(f"{role} in {slide}" for role, slide in found.items())
-            yield f"the channel {name} is taken for {told}: see to it that every channel has its role."
+    for name, slides_by_role in roles.items():
+        if len(slides_by_role) > 1:
+            uses = " but ".join(f"as {role} in {slide}" for role, slide in slides_by_role.items())
+            yield f"the channel {name} is used {uses}: make sure that every channel has the right role."
 
 
 def _name(slide: TrainingSlide) -> str:

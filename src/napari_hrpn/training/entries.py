@@ -1,4 +1,4 @@
-"""Slides of a training: as a user names them, opened, and split into training, validation and test by whole tumours."""
+"""Slides of a training: entries of the user, opened slides, and their split by whole tumours."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _VALIDATION_SHARE = 0.25
 
 @dataclass(frozen=True)
 class SlideEntry:
-    """A slide for training, as a form, a command line or a study file names it.
+    """A slide for training, as entered in a form, on a command line or in a study file.
 
     Attributes
     ----------
     path : pathlib.Path
         The slide.
     tumour : str
-        The tumour or animal it is from; the name of the file where left out. All slides of a tumour stay in one part.
+        The tumour or animal it is from, by default the name of the file. All slides of a tumour stay in one part.
     part : {"auto", "train", "validation", "test"}
-        What it is for; "auto" is trained on, or held out for validation when nothing else is.
+        Part of the split; "auto" is trained on, or held out for validation when nothing else is.
     roles : mapping of str to (int or str)
-        Channel of a role, by name or index; guessed from the names where left out.
+        Channel of a role, by name or index; by default guessed from the names.
     regions : pathlib.Path or None
         Annotated regions: GeoJSON, or a label image of the slide at any size.
     series : int or None
@@ -74,15 +74,15 @@ class TrainingSlide:
     Attributes
     ----------
     entry : SlideEntry
-        What it was made from.
+        The entry of the user.
     slide : Slide
-        Opened.
+        The opened slide.
     inputs : tuple of int
         Channels of the input stains, in the network's order.
     target : int
         Channel that is predicted.
     regions : RegionMask or None
-        Where patches may lie; None: anywhere. With a single tumour its slide occurs twice, with two masks.
+        Where patches may lie; None means anywhere. The slide of a single tumour occurs twice, with two masks.
     """
 
     entry: SlideEntry
@@ -98,9 +98,9 @@ def open_entry(entry: SlideEntry, settings: TrainingSettings) -> TrainingSlide:
     Parameters
     ----------
     entry : SlideEntry
-        The slide as the user named it. Roles that the settings do not ask for are left alone.
+        The slide as the user entered it. Roles that the settings do not have are ignored.
     settings : TrainingSettings
-        With the roles of the inputs and the target.
+        The settings, with the roles of the inputs and the target.
 
     Returns
     -------
@@ -166,13 +166,13 @@ def _check_complete(slide: Slide, roles: Sequence[str], found: Mapping[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Slides by what they are for.
+    """Slides of training, validation and test.
 
     Attributes
     ----------
     train, validation, test : tuple of TrainingSlide
-        No tumour is in two of them, but where a single tumour had to be cut; then its slides occur in the first
-        two, with regions that do not touch.
+        No tumour is in two of them, unless a single tumour had to be cut; then its slides occur in the first two,
+        with regions that do not touch.
     note : str
         How the validation slides were chosen, in one sentence.
     """
@@ -189,16 +189,16 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
     Parameters
     ----------
     slides : sequence of TrainingSlide
-        Each with its part in its entry; the slides of a tumour whose part is "auto" follow its other ones.
+        The slides; one whose part is "auto" gets the part of the other slides of its tumour.
     validate : str, optional
-        The tumour that validates, whatever the entries say of it. Where neither this nor an entry names one, the
-        last tumour is held out in natural order (T2 before T10), of those with the part "auto" if there are any;
+        The tumour to validate on, whatever part its entries have. If neither this nor an entry names one, the
+        last tumour in natural order (T2 before T10) is held out, of those with the part "auto" if there are any;
         of a single tumour, a quarter of each slide along its longer side, beyond a gap of 64 px.
 
     Returns
     -------
     Split
-        With at least one slide to train on and one to validate on.
+        A split with at least one slide to train on and one to validate on.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Order in which people count: T2 before T10."""
+    """Return a key that sorts as people count: T2 before T10."""
     pieces = re.split(r"(\d+)", name.casefold())
     return [(piece.isdecimal(), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces] + [(True, 0, name)]
 
@@ -237,7 +237,7 @@ def _part(tumour: str, slides: Iterable[TrainingSlide]) -> str:
     named = {slide.entry.part for slide in slides if slide.entry.tumour_id == tumour} - {"auto"}
     if len(named) > 1:
         sides = " and ".join(sorted(named, reverse=True))
-        msg = f"tumour {tumour} has slides for {sides}; expected all of a tumour in one part: give them the same."
+        msg = f"tumour {tumour} has slides for {sides}; expected all of a tumour in one part: choose one of these."
         raise TrainingError(msg)
     return named.pop() if named else "auto"
 
@@ -272,14 +272,15 @@ def _cut_single(slides: Sequence[TrainingSlide], parts: Mapping[str, str], tumou
 
 
 def _cut(slide: TrainingSlide) -> tuple[TrainingSlide, TrainingSlide] | None:
-    """The part of a slide to train on and the part to validate on; None where there is no room for both."""
+    """Cut a slide into a part to train on and one to validate on; None if there is no room for both."""
     tissue = tissue_mask(slide.slide, slide.inputs[0])
     regions = slide.regions or RegionMask(np.ones_like(tissue.mask), tissue.downsample)
     common = regions.intersected(tissue)
-    there = common if common.mask.any() else regions
-    bounds = there.bounds(slide.slide.shape)
+    # regions on faint tissue may share no pixel with its mask: their own area is cut then
+    usable = common if common.mask.any() else regions
+    bounds = usable.bounds(slide.slide.shape)
     axis = 0 if bounds.height >= bounds.width else 1
-    if (edges := _cut_edges(there.mask.sum(axis=1 - axis), there.downsample[axis])) is None:
+    if (edges := _cut_edges(usable.mask.sum(axis=1 - axis), usable.downsample[axis])) is None:
         return None
     halves = (_between(regions, axis, 0.0, edges[0]), _between(regions, axis, edges[1], np.inf))
     if not all(half.mask.any() for half in halves):
@@ -288,7 +289,7 @@ def _cut(slide: TrainingSlide) -> tuple[TrainingSlide, TrainingSlide] | None:
 
 
 def _cut_edges(profile: NDArray[np.integer], pixel: float) -> tuple[float, float] | None:
-    """Full-resolution row or column where training ends and where validation begins.
+    """Find the full-resolution rows, or columns, where training ends and where validation begins.
 
     `profile` has the area in each row or column of a mask whose pixels are `pixel` full-resolution pixels wide.
     """
@@ -304,7 +305,7 @@ def _cut_edges(profile: NDArray[np.integer], pixel: float) -> tuple[float, float
 
 
 def _between(regions: RegionMask, axis: int, low: float, high: float) -> RegionMask:
-    """What of some regions lies, by whole pixels of the mask, between two rows or columns of the slide."""
+    """Return the part of regions, in whole pixels of their mask, between two rows or columns of the slide."""
     starts = np.arange(regions.mask.shape[axis]) * regions.downsample[axis]
     inside = (starts >= low - 1e-6) & (starts + regions.downsample[axis] <= high + 1e-6)
     return RegionMask(regions.mask & (inside[:, None] if axis == 0 else inside), regions.downsample)

@@ -1,4 +1,4 @@
-"""Time and memory of a training: expected from two small steps of its own network, and the peak that it came to."""
+"""Time and memory of a training: an estimate from two small steps of its network, and the measured peak."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _CPU_PX = 192
 _PATCHES = 2
 _LONG_STEP_SECONDS = 3.0
 _SHARE_OF_THREADS = 1.1
-"""Seconds of a step over those that its threads compute, on a processor of its own: 0.98 to 1.04 measured."""
+"""Seconds of a step over processor seconds of its threads, on an otherwise idle CPU: 0.98 to 1.04 measured."""
 _LARGEST_SHARE = 0.5
-"""A GPU is timed with the real batch, where that takes no more of its free memory: small ones leave it idle."""
+"""A GPU is timed with the real batch unless that takes more of its free memory: a small batch leaves it partly idle."""
 
 _PEAK_OVER_KEPT = 1.25
-"""Peak memory of a step over what its forward pass keeps for the backward pass, for a GPU. Measured on a CPU, where it
-is 1.13 to 1.4 beside a smaller step, by network, arithmetic and batch."""
+"""Peak memory of a step on a GPU over the memory that its forward pass keeps for the backward pass. Measured on a CPU:
+1.13 to 1.4, depending on network, arithmetic and batch."""
 
 _GROWTH_OVER_KEPT = 1.5
 _CPU_BYTES = 60e6
 _BATCHES_AHEAD = AHEAD + 2
-"""On a CPU a program grows by more: freed memory stays in pieces, the feed has batches in hand, and the state is copied
-to be written. Measured as the growth of the resident memory over that before `train_model`, which the formula meets
-within 20 %: HRPN with one, two and four branches, GANDA, fp32 and bf16, 2 to 16 patches of 128 to 512 px. HRPN as it is
-keeps 1,434 bytes per pixel in fp32: 276 MB were measured for 4 patches of 128 px, 1,281 MB for 8 of 256 px."""
+"""On a CPU a program grows by more: freed memory is fragmented, the loader holds batches, and the state is copied
+before it is written. Measured as the growth of the resident memory since before `train_model`, which the formula meets
+within 20 %: HRPN with one, two and four branches, GANDA, fp32 and bf16, 2 to 16 patches of 128 to 512 px. The standard
+HRPN keeps 1,434 bytes per pixel in fp32: 276 MB were measured for 4 patches of 128 px, 1,281 MB for 8 of 256 px."""
 
 _JUDGING_SHARE = 1 / 3
-"""Work of predicting a patch over that of learning from it: forward over forward and backward."""
+"""Work of predicting a patch over that of learning from it: a forward pass over a forward and a backward pass."""
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _FORGET_PEAK = "5"
@@ -54,15 +54,15 @@ _FORGET_PEAK = "5"
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a training will need, roughly.
+    """Estimated time and memory of a training.
 
     Attributes
     ----------
     seconds : float
-        Until its end; cutting the patches left out.
+        Time to its end, without the cutting of patches.
     memory_bytes : int
-        At the peak: on a GPU what is allocated on it, or on each of several; on a CPU what this program takes more
-        than it has already, so that it is less than `EpochRecord.peak_memory_bytes`, which is all of it.
+        Peak memory: on a GPU, memory allocated on it, or on each of several; on a CPU, memory that this program takes
+        in addition. `EpochRecord.peak_memory_bytes` is larger there: it counts the whole program.
     """
 
     seconds: float
@@ -70,25 +70,25 @@ class Estimate:
 
 
 def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, validation_patches: int = 0) -> Estimate:
-    """Tell how long a training will take and how much memory, before it starts.
+    """Estimate time and memory of a training before it starts.
 
     Parameters
     ----------
     settings : TrainingSettings
-        What is to be trained, and how.
+        Settings of the training.
     steps_per_epoch : int
         Batches per epoch.
     device : str
-        As of `choose_device`.
+        As for `choose_device`.
     validation_patches : int
         Patches that are predicted after each epoch.
 
     Returns
     -------
     Estimate
-        From a step on a few small patches, scaled by their pixels; no better than a factor of two where other programs
-        run. The first call for some settings and a device takes a second or two, each later one none. It must not
-        run beside a training in the same process: both draw from torch's random numbers.
+        Time and memory of a step on a few small patches, scaled by their pixels; up to a factor of two off while
+        other programs run. The first call for given settings and device takes a second or two, later calls no time.
+        It must not run beside a training in the same process: both draw from torch's random numbers.
 
     Raises
     ------
@@ -96,9 +96,9 @@ def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, v
         When there is no such device.
     """
     name = choose_device(device).name
-    # what changes neither the work nor the memory of a step shall not be measured again
-    alike = replace(settings, epochs=1, steps_per_epoch=None, max_minutes=None, device="auto", seed=0, devices=1)
-    seconds_per_px, bytes_per_px, held_bytes = _measured(alike, name)
+    # settings that change neither the work nor the memory of a step are not measured again
+    of_step = replace(settings, epochs=1, steps_per_epoch=None, max_minutes=None, device="auto", seed=0, devices=1)
+    seconds_per_px, bytes_per_px, held_bytes = _measured(of_step, name)
     patch_px2 = settings.patch_px**2
     # processes on a CPU share its cores and its memory, GPUs have their own
     sharing, holding = (1, settings.devices) if name == "cpu" else (settings.devices, 1)
@@ -116,7 +116,7 @@ def estimate(settings: TrainingSettings, steps_per_epoch: int, device: str, *, v
 
 @lru_cache(maxsize=64)
 def _measured(settings: TrainingSettings, device: str) -> tuple[float, float, int]:
-    """Seconds and bytes per pixel of a batch, and bytes that the network and its optimiser hold."""
+    """Measure seconds and bytes per pixel of a batch, and bytes that the network and its optimiser hold."""
     on_gpu = device != "cpu"
     side = settings.patch_px if on_gpu else min(settings.patch_px, _CPU_PX)
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
@@ -127,7 +127,7 @@ def _measured(settings: TrainingSettings, device: str) -> tuple[float, float, in
         held = sum(tensor.nbytes for tensor in learner.tensors().values())
         patches = _patches_to_time(settings, device, bytes_per_px * side**2) if on_gpu else _PATCHES
         batch = _batch(settings, patches, side, device)
-        # the first step of a shape is slow, and what else the machine does only adds to a step
+        # the first step of a shape is slow, and other programs only add to the time of a step: the fastest one counts
         for _ in range(2 if on_gpu or seconds < _LONG_STEP_SECONDS else 1):
             seconds = min(seconds, _seconds(learner, batch, device))
     del learner, batch
@@ -147,7 +147,7 @@ def _batch(settings: TrainingSettings, patches: int, side: int, device: str) -> 
 
 
 def _bytes_kept(learner: Learner, batch: Batch[Tensor]) -> int:
-    """Memory that a forward pass keeps for the backward pass, weights and their half-precision copies left out."""
+    """Measure the memory that a forward pass keeps for the backward pass, without weights and their bfloat16 copies."""
     kept: dict[int, int] = {}
     weights = {tensor.shape for tensor in learner.tensors().values()}
 
@@ -170,12 +170,12 @@ def _seconds(learner: Learner, batch: Batch[Tensor], device: str) -> float:
     seconds = time.perf_counter() - started
     if device != "cpu":
         return seconds
-    # of a processor that others keep busy, the time of its threads tells more than the clock
+    # on a CPU that other programs keep busy, the processor time of the threads is closer than the clock
     return min(seconds, _SHARE_OF_THREADS * (time.process_time() - processor) / torch.get_num_threads())
 
 
 def forget_peak_memory(device: str) -> None:
-    """Let `peak_memory_bytes` begin anew, where the system can do that: on an NVIDIA GPU, and on Linux."""
+    """Reset `peak_memory_bytes` where the system allows it: on an NVIDIA GPU, and on Linux."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
@@ -184,12 +184,12 @@ def forget_peak_memory(device: str) -> None:
 
 
 def peak_memory_bytes(device: str) -> int:
-    """Largest memory held at once."""
+    """Return the largest memory held at once."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(device))
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
-    # what getrusage says on Linux begins with the peak of the program that started this one
+    # on Linux, getrusage counts the peak of the program that started this one too
     if sys.platform == "linux" and (found := re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)):
         return 1024 * int(found[1])
     import resource

@@ -1,8 +1,8 @@
-"""Training loop: epochs of steps, validation, and a folder from which it goes on after every kill.
+"""Training loop: epochs of steps, validation, and a state on disk from which a killed training resumes.
 
-The order of patches, their turns and the dropout derive from seed, epoch and step alone: a training that was
-interrupted takes the very steps that it would have taken. Of several devices each runs this loop in its own process;
-what clocks and events decide, and what is written, is the first one's.
+Seed, epoch and step alone decide the order of patches, their turns and the dropout: a resumed training takes the same
+steps as an uninterrupted one. With several devices, each runs this loop in its own process; the first one decides by
+the clock and by events, and it alone writes.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ _Result = TypeVar("_Result")
 
 _SECONDS_BETWEEN_STATES = 300.0
 _DIVERGED = 1e3
-"""A loss this many times that of the first epoch will not come back."""
+"""A loss this many times that of the first epoch does not recover."""
 
 
 class TrainingLoop:
-    """One run of a training, from where its folder is to its end or until it is stopped."""
+    """One run of a training, from the state of its folder to its end or until it is stopped."""
 
     def __init__(
         self, material: Material, split: Split, device: str, stop: threading.Event, team: ProcessGroup = SINGLE
@@ -84,7 +84,7 @@ class TrainingLoop:
 
     @contextmanager
     def _network_thread(self) -> Iterator[None]:
-        """On a CPU the network has a thread that keeps the memory it frees: a sixth less time."""
+        """Run the network of a CPU in a thread that keeps the memory it frees, which saves a sixth of the time."""
         if self._device != "cpu":
             yield
             return
@@ -128,19 +128,19 @@ class TrainingLoop:
         return (yield from self._validated(state))
 
     def _validated(self, state: RunState) -> Generator[EpochReport, None, RunState]:
-        found, preview = self._computed(self._validation.judge, self._learner.evaluated())
+        agreement, preview = self._computed(self._validation.judge, self._learner.evaluated())
         baseline = self._validation.baseline
         record = EpochRecord(
             epoch=state.epoch + 1,
             train_loss=state.error_sum / max(1, state.step),
-            validation_loss=found.mean_squared_error * self._grey2,
+            validation_loss=agreement.mean_squared_error * self._grey2,
             learning_rate=self._learning_rate(state),
             seconds=self._seconds(),
             patches_per_second=self._patches_per_second(state),
             waiting_share=state.waiting_seconds / max(1e-9, state.epoch_seconds),
             peak_memory_bytes=peak_memory_bytes(self._device),
-            validation_r=found.r,
-            validation_r2=found.r2,
+            validation_r=agreement.r,
+            validation_r2=agreement.r2,
             baseline_r=baseline.r,
             baseline_r2=baseline.r2,
         )
@@ -168,9 +168,9 @@ class TrainingLoop:
         return state
 
     def _step(self, state: RunState, batch: Arrays, rate: float) -> float:
-        """Learn from a batch, in as many pieces as memory asks for."""
+        """Learn from a batch, in as many pieces as the memory needs."""
         patches = len(batch.inputs)
-        # each device drops other features, the first as if it were alone
+        # the devices drop different features; the first one those that it would drop alone
         of_device = (self._team.rank,) if self._team.rank else ()
         seed = np.random.SeedSequence((self._settings.seed, state.epoch, state.step, *of_device))
         while True:
@@ -180,7 +180,7 @@ class TrainingLoop:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                # several devices have met in the middle of the step: they can't begin it again
+                # several devices have exchanged numbers within the step, so they cannot repeat it
                 if self._pieces >= patches or self._team.size > 1:
                     raise TrainingError(self._too_large(patches)) from error
             self._pieces = min(2 * self._pieces, patches)
@@ -197,7 +197,7 @@ class TrainingLoop:
 
     def _in_pieces(self, batch: Arrays) -> list[Batch[torch.Tensor]]:
         if not len(batch.inputs):
-            # a small last batch has none for this device
+            # a small last batch may have no patch for this device
             return []
         pieces = min(self._pieces, len(batch.inputs))
         split = zip(*(np.array_split(part, pieces) for part in (batch.inputs, batch.target, batch.valid)), strict=True)
@@ -231,7 +231,7 @@ class TrainingLoop:
         return learning_rate(self._settings, self._progress(state))
 
     def _progress(self, state: RunState) -> float:
-        """Share of the training that is done, by steps or by time, whichever is further."""
+        """Return the share of the training that is done, by steps or by time, whichever is larger."""
         by_steps = (state.epoch * self._feed.steps + state.step) / (self._settings.epochs * self._feed.steps)
         return max(by_steps, self._seconds() / self._limit)
 
@@ -244,6 +244,7 @@ class TrainingLoop:
         return state.step * self._settings.batch / max(1e-9, state.epoch_seconds)
 
     def _divergence(self, state: RunState, what: str) -> str:
+        """Explain to the user why the training ended."""
         kept = f"the checkpoint of epoch {state.best_epoch} is kept" if state.best_epoch else "no epoch was finished"
         return (
             f"the training diverged in epoch {state.epoch + 1} (its loss {what}); {kept}: begin a new run with a "
@@ -252,7 +253,7 @@ class TrainingLoop:
 
 
 def _on_device(parts: Iterable[np.ndarray], device: str) -> list[torch.Tensor]:
-    """Bring arrays to a device, without waiting where the device can do that."""
+    """Copy arrays to a device, on an NVIDIA GPU without waiting for it."""
     tensors = [torch.from_numpy(part) for part in parts]
     if device.startswith("cuda"):
         return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]

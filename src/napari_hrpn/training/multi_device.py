@@ -1,7 +1,7 @@
-"""Training on several devices of one machine: a process for each, which Lightning Fabric brings together.
+"""Training on several devices of one machine: one process per device, connected by Lightning Fabric.
 
-This process starts, hears and ends them. The first of them reports and waits for an answer, so that nothing runs ahead
-of whoever watches. All end with this process, whatever ends it.
+This process starts the others, receives their reports and ends them. The first of them sends each report and waits for
+an answer, so that the training never runs ahead of its user. All end with this process, however it ends.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ if TYPE_CHECKING:
 _PACKAGE = "lightning_fabric"
 _SECONDS_TO_DIE = 1.0
 _LONGEST_WAIT = timedelta(days=7)
-"""Whoever watches the reports may take their time; a device that died is noticed by the parent process."""
+"""The other devices wait as long as the user takes over a report; the parent process notices a device that died."""
 
 
 def training_devices(settings: TrainingSettings) -> tuple[str, ...]:
-    """Find the devices that settings ask for; a sentence where they are not there."""
-    first, wanted = choose_device(settings.device).name, settings.devices
-    if wanted == 1:
+    """Find the devices of a training; an error says which are missing."""
+    first, count = choose_device(settings.device).name, settings.devices
+    if count == 1:
         return (first,)
     kind, _, index = first.partition(":")
-    if wanted > (there := _count_from(first)):
+    if count > (available := _count_from(first)):
         what = {"cpu": "processors", "cuda": f"of them from {first} on"}.get(kind, f"{first} device")
-        msg = f"the training asks for {wanted} devices, but there are {there} {what}; take fewer, or another device."
+        msg = f"the training needs {count} devices, but there are {available} {what}; take fewer, or another device."
         raise TrainingError(msg)
     if importlib.util.find_spec(_PACKAGE) is None:
         msg = (
-            f"the training asks for {wanted} devices, which needs lightning-fabric, and that is not installed; run "
+            f"the training needs {count} devices, which needs lightning-fabric, and that is not installed; run "
             'pip install "napari-hrpn[multi-gpu]", or train on one device.'
         )
         raise TrainingError(msg)
-    return tuple(first if kind == "cpu" else f"{kind}:{int(index or 0) + number}" for number in range(wanted))
+    return tuple(first if kind == "cpu" else f"{kind}:{int(index or 0) + number}" for number in range(count))
 
 
 def most_devices(first: str) -> int:
-    """How many devices can train together."""
+    """Count the devices that can train together."""
     return 1 if importlib.util.find_spec(_PACKAGE) is None else max(1, _count_from(first))
 
 
@@ -91,7 +91,7 @@ def train_together(
         while not isinstance(report := processes.next_report(), TrainingResult):
             yield report
             processes.answer(stops=stop.is_set())
-        # all is written, and nothing of value is left in the processes
+        # the first process has written everything, so the processes can be killed
         return report
     finally:
         processes.end()
@@ -99,7 +99,7 @@ def train_together(
 
 
 class _Processes:
-    """One process per device, by the connection to it."""
+    """The processes, one per device, and the connections to them."""
 
     def __init__(self) -> None:
         self._running: dict[Connection, SpawnProcess] = {}
@@ -108,13 +108,13 @@ class _Processes:
     def start(self, material: Material, devices: tuple[str, ...]) -> None:
         context, port = multiprocessing.get_context("spawn"), _free_port()
         threads = max(1, torch.get_num_threads() // len(devices))
-        with _children_deaf_to_signals():
+        with _signals_blocked_in_children():
             for rank, device in enumerate(devices):
                 ours, theirs = context.Pipe()
                 arguments = (material, devices, rank, port, threads, theirs)
                 process = context.Process(target=_train_on_one, args=arguments, name=f"napari-hrpn {rank} on {device}")
                 process.start()
-                # nobody else holds that end from here on: it closes when the process ends
+                # only the process holds that end from here on, so it closes when the process ends
                 theirs.close()
                 self._running[ours] = process
                 self._unfinished.append(ours)
@@ -134,7 +134,7 @@ class _Processes:
                 self._unfinished.remove(ours)
 
     def answer(self, *, stops: bool) -> None:
-        # if the first is gone, the next report says so
+        # if the first process has died, `next_report` raises the error
         with suppress(OSError):
             next(iter(self._running)).send(stops)
 
@@ -147,7 +147,7 @@ class _Processes:
 
     def _cause(self, error: Exception, trace: str) -> Exception:
         if trace:
-            # what a device says of its peers' silence is not the cause
+            # an error about a peer that does not answer is only a consequence of the peer's death
             dead = next((ours for ours, process in self._running.items() if process.exitcode is not None), None)
             if dead is not None:
                 return self._death(dead)
@@ -160,21 +160,21 @@ class _Processes:
         code = process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
         return TrainingError(
-            f"one of the {len(self._running)} processes of the training ended without a word ({how}), perhaps for want "
-            "of memory; run it again to go on, or begin anew with a smaller batch or fewer devices."
+            f"one of the {len(self._running)} processes of the training ended without an error message ({how}), "
+            "perhaps for lack of memory; run it again to resume, or begin anew with a smaller batch or fewer devices."
         )
 
 
 @contextmanager
-def _children_deaf_to_signals() -> Iterator[None]:
-    """Ctrl-C in a terminal, and the end of a batch job, go to all processes; this one alone decides what comes of it.
+def _signals_blocked_in_children() -> Iterator[None]:
+    """Block Ctrl-C and the end of a batch job, which go to all processes, in the processes that are started.
 
-    What a thread blocks is blocked from the first moment in processes that it starts.
+    This process alone reacts to them. A process begins with the signals blocked that its parent's thread has blocked.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # it would unblock the signals when it is started on the way
+    # the resource tracker would unblock the signals if it were started together with the first process
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
@@ -193,9 +193,9 @@ def _free_port() -> int:
 def _train_on_one(
     material: Material, devices: tuple[str, ...], rank: int, port: int, threads: int, parent: Connection
 ) -> None:
-    """Train on one of several devices, in its process: sends (report or None at the end, error, where it happened)."""
+    """Train on one of several devices, in its process; sends (report, or None at the end; error; traceback)."""
     _end_with_parent()
-    # what libraries print is not to be mixed with what the program prints
+    # libraries print to stderr instead: the parent's stdout holds the output of the program alone
     with suppress(OSError):
         os.dup2(2, 1)
     try:
@@ -205,7 +205,7 @@ def _train_on_one(
         parent.send((None, None, ""))
     except Exception as error:
         parent.send((None, *_failure(error, devices[rank])))
-        # were this process to end now, the others would complain of that
+        # the process waits: if it ended now, the others would report its end as an error
         with suppress(EOFError, OSError):
             parent.recv()
 
@@ -215,32 +215,32 @@ def _train(material: Material, device: str, team: _FabricTeam, parent: Connectio
     with ExitStack() as opened:
         for source in (*material.train, *material.validation):
             opened.enter_context(source.cache)
-        # opened once more: open files cannot go from one process to another
+        # the slides are opened again: open files cannot be sent to another process
         split = split_slides([open_entry(entry, request.settings) for entry in request.entries], request.validate)
 
-        def tell(report: StepReport | EpochReport) -> None:
+        def send(report: StepReport | EpochReport) -> None:
             if team.rank == 0:
                 parent.send((report, None, ""))
                 if parent.recv():
                     stop.set()
 
-        # the loop looks at `stop` itself, and keeps the state of the run before it returns
-        result = drive(TrainingLoop(material, split, device, stop, team).run(), tell)
+        # the loop checks `stop` itself, and keeps the state of the run before it returns
+        result = drive(TrainingLoop(material, split, device, stop, team).run(), send)
         if team.rank == 0:
             parent.send((result, None, ""))
 
 
 def _failure(error: Exception, device: str) -> tuple[Exception, str]:
-    """A sentence for the user, and where it happened if nobody foresaw it."""
+    """Return a sentence for the user, and the traceback of an unexpected error."""
     if isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn."):
         return error, ""
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    msg = f"the training on {device} failed ({what}); run it again to go on, or begin anew on one device."
+    msg = f"the training on {device} failed ({what}); run it again to resume it, or begin anew on one device."
     return TrainingError(msg), traceback.format_exc()
 
 
 def _end_with_parent() -> None:
-    # where signals cannot be blocked from outside
+    # Windows cannot block signals from outside
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -263,7 +263,7 @@ class _FabricTeam(ProcessGroup):
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
         }
-        # an optional extra that sets environment variables: only such a process imports it
+        # lightning-fabric is optional and sets environment variables: only these processes import it
         from lightning_fabric import Fabric
         from lightning_fabric.plugins.environments.lightning import LightningEnvironment
         from lightning_fabric.strategies.ddp import DDPStrategy
@@ -282,16 +282,16 @@ class _FabricTeam(ProcessGroup):
     def sum(self, numbers: Tensor) -> Tensor:
         """Sum numbers over the devices."""
         summed = numbers.to(self._device, copy=True)
-        # not Fabric's own, which lets all processes wait for each other before every sum
+        # Fabric's all_reduce is slower: all its processes wait for each other before every sum
         distributed.all_reduce(summed)
         return summed
 
     def unite(self, *networks: nn.Module) -> None:
-        """Sum the gradients of what is learnt now, and average the batch statistics."""
+        """Sum the gradients of the weights that learn now, and average the batch statistics."""
         learnt = [weight for network in networks for weight in network.parameters() if weight.requires_grad]
         for weight in learnt:
             if weight.grad is None:
-                # a device without a patch of a small batch has learnt nothing
+                # a device without a patch of a small batch has no gradient
                 weight.grad = torch.zeros_like(weight)
         gradients = [weight.grad for weight in learnt if weight.grad is not None]
         statistics = [b for network in networks for b in network.buffers() if b.is_floating_point()]
@@ -301,6 +301,6 @@ class _FabricTeam(ProcessGroup):
         fill([*gradients, *statistics], flat)
 
     def from_first(self, *numbers: float) -> tuple[float, ...]:
-        """Numbers of the first device: clocks and events differ."""
-        own = torch.tensor(numbers, dtype=torch.float64) * (self.rank == 0)
-        return tuple(self.sum(own).tolist())
+        """Return the numbers of the first device: clocks and events differ between processes."""
+        only_first = torch.tensor(numbers, dtype=torch.float64) * (self.rank == 0)
+        return tuple(self.sum(only_first).tolist())

@@ -1,6 +1,6 @@
 """Checks of slides' pixels before a training: empty or exchanged channels, and near-duplicates across a split.
 
-They sample coarse levels; a big slide is never read whole.
+They sample coarse levels; a large slide is never read whole.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _FEWEST_SLIDES = 3
 _BLOCKS = 6
 _LAGS_PX = (1, 4, 16)
 _SUSPICIOUS = 0.6
-"""Distance in the better order over that in the given one: 0.05 to 0.7 where two stains of real fields and phantoms
-were swapped, 0.8 and more where none were."""
+"""Texture distance with two channels exchanged over that with the given order: 0.05 to 0.7 were measured on real fields
+and phantoms whose stains were exchanged, 0.8 and more on others."""
 # real fields, planes of a stack and phantoms that share a quarter of their tissue or more correlated by 0.91 or more,
-# all others by 0.29 or less, and made-up round sections of one size by 0.36
+# all others by 0.29 or less, and synthetic round sections of one size by 0.36
 _ALIKE = 0.6
 _LOOKED_AT_PX = 192
 _LARGEST_PX = 512
-# Detail between these widths is compared: finer is lost when fields meet between pixels, coarser is the outline
-# of a section and the light of a camera, in which slides of different tumours are alike.
+# detail between these widths is compared: finer detail differs when fields are shifted by a part of a pixel; coarser
+# detail is the outline of a section and uneven light, which slides of different tumours have in common
 _FINEST_PX, _COARSEST_PX = 1.0, 3.0
 _LEAST_OVERLAP = 0.2
 _FEWEST_PX = 1000
 
 
 def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
-    """Refuse a slide with nothing to see in a channel, or with pixels that are no numbers."""
+    """Refuse a slide with an empty channel, or with pixels that have no grey level."""
     level = sampled_level(slide)
     lowest, highest, is_complete = _extremes(slide, level, settings)
     is_empty = lowest == highest
@@ -54,7 +54,7 @@ def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
     if level and is_empty.any():
         finest = _extremes(slide, 0, settings)
         is_empty &= finest[0] == finest[1]
-    # what was sampled in part may have something elsewhere: cutting will show
+    # a channel that was sampled in part may have signal elsewhere; the cutting of patches reads all of it
     if is_empty.any() and is_complete:
         which = int(np.argmax(is_empty))
         msg = (
@@ -68,7 +68,7 @@ def check_pixels(slide: TrainingSlide, settings: TrainingSettings) -> None:
 def _extremes(
     slide: TrainingSlide, level: int, settings: TrainingSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
-    """Lowest and highest grey level of each channel in blocks of a level, and whether they are all of it."""
+    """Find lowest and highest grey level of each channel in blocks of a level, and whether these are all blocks."""
     corners, channels = block_corners(slide, level), len(slide.inputs) + 1
     lowest, highest = np.full(channels, np.inf), np.full(channels, -np.inf)
     for block, inside in read_blocks(slide, level, corners[:MOST_BLOCKS]):
@@ -76,7 +76,7 @@ def _extremes(
         if inside.any():
             lowest = np.minimum(lowest, block[:, inside].min(axis=1))
             highest = np.maximum(highest, block[:, inside].max(axis=1))
-        # only floats can hold what must be looked for everywhere
+        # integers cannot be NaN or infinite, so two grey levels are enough; of floats every block is checked
         if (highest > lowest).all() and np.issubdtype(block.dtype, np.integer):
             break
     return lowest, highest, len(corners) <= MOST_BLOCKS
@@ -100,18 +100,18 @@ def _channel_name(slide: TrainingSlide, which: int, settings: TrainingSettings) 
 
 
 def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
-    """Warn of slides whose channels look like those of the others once they are put in another order.
+    """Warn of slides whose channels resemble those of the other slides only in another order.
 
     Contrast, texture and skewness of each channel are compared with their medians over the other slides. Slides that
     are all wrong in the same way are not found.
     """
-    alone = list({id(each.slide): each for each in slides}.values())
-    if len(alone) < _FEWEST_SLIDES:
+    distinct = list({id(training_slide.slide): training_slide for training_slide in slides}.values())
+    if len(distinct) < _FEWEST_SLIDES:
         return ()
-    levels = _levels_alike(alone)
-    textures = np.array([_texture_of(slide, level) for slide, level in zip(alone, levels, strict=True)])
-    found = []
-    for index, slide in enumerate(alone):
+    levels = _common_levels(distinct)
+    textures = np.array([_texture_of(slide, level) for slide, level in zip(distinct, levels, strict=True)])
+    warnings = []
+    for index, slide in enumerate(distinct):
         others = np.median(np.delete(textures, index, axis=0), axis=0)
         given = tuple(range(len(others)))
         distances = {
@@ -119,12 +119,12 @@ def swapped_channels(slides: Sequence[TrainingSlide]) -> tuple[str, ...]:
         }
         best = min(distances, key=distances.__getitem__)
         if best != given and distances[best] < _SUSPICIOUS * distances[given]:
-            found.append(_sentence(slide, best))
-    return tuple(found)
+            warnings.append(_sentence(slide, best))
+    return tuple(warnings)
 
 
-def _levels_alike(slides: Sequence[TrainingSlide]) -> list[int]:
-    """A stored level of each slide, all equally coarse: texture at one resolution says nothing about another."""
+def _common_levels(slides: Sequence[TrainingSlide]) -> list[int]:
+    """Find a stored level of each slide, all equally coarse: textures are comparable at one resolution only."""
     factors = []
     for slide in slides:
         levels = range(sampled_level(slide) + 1)
@@ -134,7 +134,7 @@ def _levels_alike(slides: Sequence[TrainingSlide]) -> list[int]:
 
 
 def _texture_of(slide: TrainingSlide, level: int) -> NDArray[np.float64]:
-    """Texture of each channel, shape (inputs + 1, numbers): medians over some blocks."""
+    """Measure the texture of each channel, shape (inputs + 1, numbers): medians over some blocks."""
     blocks = islice(read_blocks(slide, level, block_corners(slide, level)), _BLOCKS)
     return np.median([[_texture(channel, inside) for channel in block] for block, inside in blocks], axis=0)
 
@@ -156,8 +156,8 @@ def _sentence(slide: TrainingSlide, order: Sequence[int]) -> str:
     moved = [index for index, other in enumerate(order) if index != other]
     words = " and ".join(names[channels[index]] for index in moved)
     return (
-        f"{slide.slide.source.name}: {words} look as if they were exchanged, beside the other slides; see to it that "
-        "every channel has its role."
+        f"{slide.slide.source.name}: {words} seem to be exchanged, compared with the other slides; make sure that "
+        "every channel has the right role."
     )
 
 
@@ -182,7 +182,7 @@ def near_copies(split: Split) -> tuple[str, ...]:
 
 
 class _View:
-    """The first input of a slide around its regions, as coarse as it is asked for."""
+    """The first input of a slide around its regions, at any coarser resolution."""
 
     def __init__(self, training_slide: TrainingSlide) -> None:
         self.slide: Slide = training_slide.slide
@@ -198,7 +198,7 @@ class _View:
         return self.bounds.height * pixel_size_um[0], self.bounds.width * pixel_size_um[1]
 
     def image(self, pixel_size_um: tuple[float, float], pixel_um: float) -> NDArray[np.float64]:
-        """Detail between the two widths, with pixels of a size in µm."""
+        """Detail between the finest and the coarsest width, with pixels of a size in µm."""
         height, width = (max(1, round(side / pixel_um)) for side in self.size(pixel_size_um))
         if (height, width) not in self._images:
             level = self.slide.level_for(pixel_um, assumed_um=max(pixel_size_um))
@@ -218,12 +218,12 @@ def _detail(image: NDArray[np.float64]) -> NDArray[np.float64]:
     fine, coarse = (ndimage.gaussian_filter(image, width, mode="nearest") for width in (_FINEST_PX, _COARSEST_PX))
     detail = fine - coarse
     strength = np.sqrt(ndimage.gaussian_filter(detail**2, _COARSEST_PX, mode="nearest"))
-    # no place counts much more than others, or the rims of two round sections would make them alike
+    # detail is divided by its local strength: else the strong rims of two round sections would make them alike
     return np.asarray(detail / (strength + 0.2 * detail.std() + 1e-6))
 
 
 def _compared(first: _View, second: _View) -> tuple[float, float]:
-    """Correlation of two slides at the best of all shifts, and share of the smaller one that overlaps there."""
+    """Correlate two slides at the best of all shifts; returns also the share of the smaller one that overlaps there."""
     sizes = [view.slide.pixel_size_um for view in (first, second)]
     assumed = next((size for size in sizes if size), (1.0, 1.0))
     first_size, second_size = (size or assumed for size in sizes)
@@ -233,18 +233,19 @@ def _compared(first: _View, second: _View) -> tuple[float, float]:
 
 
 def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
-    """Highest Pearson correlation over all shifts with enough overlap; sums over the overlap by Fourier transform."""
+    """Find the highest Pearson correlation over all shifts with enough overlap, with its share of the smaller image."""
+    # a Fourier transform gives the sums over the overlaps of all shifts at once
     sum_over_overlap = partial(signal.correlate, method="fft")
-    there_first, there_second = np.ones_like(first), np.ones_like(second)
-    count = np.round(sum_over_overlap(there_first, there_second))
+    ones_first, ones_second = np.ones_like(first), np.ones_like(second)
+    count = np.round(sum_over_overlap(ones_first, ones_second))
     smaller = min(first.size, second.size)
     allowed = count >= max(_LEAST_OVERLAP * smaller, _FEWEST_PX)
     count = np.where(allowed, count, 1)
-    mean_first = sum_over_overlap(first, there_second) / count
-    mean_second = sum_over_overlap(there_first, second) / count
-    variance_first = sum_over_overlap(first**2, there_second) / count - mean_first**2
-    variance_second = sum_over_overlap(there_first, second**2) / count - mean_second**2
-    # an overlap of glass with glass says nothing
+    mean_first = sum_over_overlap(first, ones_second) / count
+    mean_second = sum_over_overlap(ones_first, second) / count
+    variance_first = sum_over_overlap(first**2, ones_second) / count - mean_first**2
+    variance_second = sum_over_overlap(ones_first, second**2) / count - mean_second**2
+    # an overlap of glass with glass has no detail to correlate
     for image, variance in ((first, variance_first), (second, variance_second)):
         allowed &= variance > 0.05 * float(image.var()) + 1e-12
     covariance = sum_over_overlap(first, second) / count - mean_first * mean_second

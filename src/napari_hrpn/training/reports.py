@@ -1,4 +1,4 @@
-"""Reports of a training on its way and at its end."""
+"""Progress reports and result of a training."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CutReport:
-    """How far the cutting of patches has come.
+    """Progress of the cutting of patches.
 
     Attributes
     ----------
     slide : str
         Name of the slide being cut.
     done, total : int
-        Grid cells looked at, and all of them, over all slides.
+        Grid cells that were read, and all cells, over all slides.
     patches : int
         Patches kept so far.
     """
@@ -39,19 +39,19 @@ class StepReport:
     Attributes
     ----------
     epoch, epochs : int
-        Counted from 1.
+        This epoch, counted from 1, and the number of epochs.
     step, steps : int
-        Within the epoch, counted from 1.
+        This step of the epoch, counted from 1, and the number of steps per epoch.
     loss : float
         Mean squared error of this batch, in squared grey levels of the target.
     mean_loss : float
-        The same over this epoch so far.
+        Mean of the losses of this epoch so far.
     learning_rate : float
-        Of this step.
+        Learning rate of this step.
     patches_per_second : float
-        Over this epoch so far.
+        Speed over this epoch so far.
     seconds, seconds_left : float
-        Of the training, all runs of it together; expected until its end.
+        Time of the training so far, over all its runs, and expected time until its end.
     """
 
     epoch: int
@@ -73,7 +73,7 @@ class Preview:
     Attributes
     ----------
     inputs : numpy.ndarray
-        Shape (c, y, x), as the network sees them.
+        Shape (c, y, x), as scaled for the network.
     real, predicted : numpy.ndarray
         Shape (y, x), grey levels of the target.
     """
@@ -85,31 +85,31 @@ class Preview:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What is kept of an epoch: a row of `history.csv`.
+    """Record of an epoch: a row of `history.csv`.
 
     Attributes
     ----------
     epoch : int
         Counted from 1.
     train_loss, validation_loss : float
-        Mean squared error in squared grey levels of the target, padding left out; over the batches as they were
-        trained on, and over the validation patches at the end of the epoch.
+        Mean squared error in squared grey levels of the target, without padding: mean over the batches of the epoch
+        while it was trained, and over the validation patches at its end.
     learning_rate : float
-        At the end of the epoch.
+        Learning rate at the end of the epoch.
     seconds : float
-        Of the training so far, all runs of it together.
+        Time of the training so far, over all its runs.
     patches_per_second : float
-        Trained on, the validation left out.
+        Speed of the training, without the validation.
     waiting_share : float
         Share of the epoch in which the network waited for patches, 0 to 1.
     peak_memory_bytes : int
-        Largest since this run of the training began: allocated on the GPU, or resident in the process; the latter
-        since the program began on Windows and macOS, which do not forget.
+        Largest memory since this run of the training began: allocated on the GPU, or resident in the process. On
+        Windows and macOS, which cannot reset it, the largest resident memory since the program began.
     validation_r, validation_r2 : float or None
-        Pearson's r and R2 = 1 - SSE/SST over all pixels of the validation patches, padding left out. None where a
-        constant leaves them undefined, and in runs of versions that did not measure them.
+        Pearson's r and R2 = 1 - SSE/SST over all pixels of the validation patches, without padding. None if an image
+        is constant, and in runs of versions that did not measure them.
     baseline_r, baseline_r2 : float or None
-        The same of what a network has to beat: blurred inputs, fitted to the validation patches themselves.
+        The same for a baseline that a network has to beat: blurred inputs, fitted to the validation patches themselves.
     """
 
     epoch: int
@@ -133,15 +133,15 @@ class EpochReport:
     Attributes
     ----------
     record : EpochRecord
-        Its figures.
+        Losses and other numbers of the epoch.
     epochs : int
-        Epochs at most.
+        Largest number of epochs.
     best_epoch : int
         The epoch with the lowest validation loss so far, whose weights the checkpoint has.
     seconds_left : float
-        Expected until the end of the training.
+        Expected time until the end of the training.
     preview : Preview
-        A fixed validation patch as it is predicted now.
+        A fixed validation patch as predicted after this epoch.
     """
 
     record: EpochRecord
@@ -153,20 +153,20 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training left.
+    """Result of a training.
 
     Attributes
     ----------
     folder : pathlib.Path
-        The run.
+        Folder of the run.
     checkpoint : pathlib.Path or None
-        The best epoch's; None when no epoch was finished.
+        Checkpoint of the best epoch; None if no epoch was finished.
     history : tuple of EpochRecord
-        All epochs.
+        Records of all epochs.
     best_epoch : int
-        Counted from 1; 0 when no epoch was finished.
+        The best epoch, counted from 1; 0 if no epoch was finished.
     complete : bool
-        Whether it came to its end, rather than being stopped.
+        Whether the training came to its end, rather than being stopped.
     reason : str
         Why it ended early, in one sentence; empty otherwise.
     """

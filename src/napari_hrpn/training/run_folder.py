@@ -1,6 +1,6 @@
-"""Run folder of a training: request, history, checkpoint, and everything to go on with.
+"""Run folder of a training: request, history, checkpoint, and the state from which it resumes.
 
-Every file is replaced in one step, and the state last: whatever kills the program, the folder is that of some moment.
+Every file is replaced in one step, and the state last: however the program is killed, the files belong together.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _FORMAT = "napari-hrpn training 1"
-# these may change from one run to the next: they do not decide what a step does
+# these settings may change when a run is resumed: they do not decide what a step computes
 _FREE = ("epochs", "max_minutes", "device")
+# folders that this program may make before the run begins, and files that Windows adds
 _HARMLESS = {"patches", "regions", "Thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run was asked for.
+    """Request of a run: everything that decides its result.
 
     Attributes
     ----------
     entries : tuple of SlideEntry
         The slides.
     settings : TrainingSettings
-        How.
+        Settings of the training.
     validate : str or None
         The tumour held out for validation, if it was named.
     """
@@ -52,7 +53,7 @@ class RunRequest:
     validate: str | None = None
 
     def matches(self, other: RunRequest) -> bool:
-        """Whether a run of one may go on as the other: all that decides its steps is equal."""
+        """Whether a run with one request may be resumed with the other: all that decides its steps is equal."""
         return self._decisive() == other._decisive()
 
     def _decisive(self) -> RunRequest:
@@ -64,23 +65,23 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is, beside the tensors."""
+    """Progress of a run; weights and optimiser are kept beside it, as tensors."""
 
-    # Finished epochs, and finished steps of the next one
+    # finished epochs, and finished steps of the next one
     epoch: int = 0
     step: int = 0
     history: tuple[EpochRecord, ...] = ()
-    best_epoch: int = 0  # The one whose weights the checkpoint has; 0 before the first
+    best_epoch: int = 0  # the epoch whose weights the checkpoint has; 0 before the first
     seconds: float = 0.0
-    # Of the unfinished epoch: sum of its steps' losses, time without patches, time
+    # of the unfinished epoch: sum of its steps' losses, time spent waiting for patches, time in all
     error_sum: float = 0.0
     waiting_seconds: float = 0.0
     epoch_seconds: float = 0.0
-    complete: bool = False  # Whether the training came to its end
-    reason: str = ""  # Why it ended early
+    complete: bool = False  # whether the training came to its end
+    reason: str = ""  # why it ended early
 
     def is_over(self, settings: TrainingSettings) -> bool:
-        """Whether there is nothing more to do for some settings, be it for epochs or for time."""
+        """Whether the training has reached the epochs or the time of some settings."""
         limit = settings.max_minutes
         is_out_of_time = limit is not None and self.seconds >= 60 * limit and self.epoch > 0
         return self.epoch >= settings.epochs or is_out_of_time
@@ -104,28 +105,28 @@ class RunFolder:
         self._state = self.path / "state.safetensors"
 
     def foreign_file(self) -> str | None:
-        """Name of something in the folder that is of no run; None where there is nothing.
+        """Name a file in the folder that does not belong to a run.
 
         Returns
         -------
         str or None
-            The first by name.
+            The first name in alphabetical order; None if there is no such file.
         """
         names = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
         return next((name for name in names if not name.startswith(".") and name not in _HARMLESS), None)
 
     def request(self) -> RunRequest | None:
-        """What was asked for here; None where nothing was.
+        """Read the request of the run in this folder.
 
         Returns
         -------
         RunRequest or None
-            Paths are absolute.
+            The request, with absolute paths; None if there is no run.
 
         Raises
         ------
         TrainingError
-            In one sentence, when the file is damaged or of something else.
+            If the file is damaged or not of a training.
         """
         if not self._request.is_file():
             return None
@@ -136,35 +137,35 @@ class RunFolder:
             raise TrainingError(msg) from error
 
     def refuse_other(self, request: RunRequest) -> None:
-        """Refuse what does not go on with the run that is here, if there is one.
+        """Refuse a request that does not resume the run in this folder, if there is one.
 
         Parameters
         ----------
         request : RunRequest
-            What is asked for.
+            The new request.
 
         Raises
         ------
         TrainingError
-            When the run here is of other slides or settings.
+            If the run in this folder has other slides or settings.
         """
-        there = self.request()
-        if there is not None and not there.matches(request):
-            msg = f"{self.path} holds a training of other slides or settings; choose another folder, or repeat its own."
+        former = self.request()
+        if former is not None and not former.matches(request):
+            msg = f"{self.path} holds a training of other slides or settings; choose another folder, or use the same."
             raise TrainingError(msg)
 
     def begin(self, request: RunRequest) -> None:
-        """Write down what is asked for.
+        """Write the request of a run.
 
         Parameters
         ----------
         request : RunRequest
-            Of a new run, or of one that goes on.
+            Request of a new run, or of one that is resumed.
 
         Raises
         ------
         TrainingError
-            When another run is here, or the folder cannot be written.
+            If another run is in this folder, or the folder cannot be written.
         """
         self.refuse_other(request)
         content = {
@@ -184,18 +185,18 @@ class RunFolder:
         return locked_folder(self.path, TrainingError, "training in", "run")
 
     def state(self) -> RunState:
-        """How far the run is; at its start where nothing was kept.
+        """Read the progress of the run.
 
         Returns
         -------
         RunState
-            Without the tensors.
+            The last state that was kept, without the tensors; that of the start if none was.
         """
         try:
             with safetensors.safe_open(self._state, framework="pt") as file:
-                found: dict[str, Any] = json.loads((file.metadata() or {})["state"])
-            history = tuple(EpochRecord(**record) for record in found.pop("history"))
-            return RunState(history=history, **found)
+                saved: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+            history = tuple(EpochRecord(**record) for record in saved.pop("history"))
+            return RunState(history=history, **saved)
         except FileNotFoundError:
             return RunState()
         except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -203,12 +204,12 @@ class RunFolder:
             raise TrainingError(msg) from error
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that decides the steps to come; empty at the start of a run.
+        """Read weights and states of the optimisers, which decide the next steps.
 
         Returns
         -------
         dict of str to Tensor
-            On the CPU.
+            Tensors on the CPU by name; none at the start of a run.
         """
         if not self._state.exists():
             return {}
@@ -216,14 +217,14 @@ class RunFolder:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
     def keep(self, state: RunState, tensors: Mapping[str, Tensor]) -> None:
-        """Keep a moment of the run, in one step.
+        """Write the state of the run, in one step.
 
         Parameters
         ----------
         state : RunState
-            How far it is.
+            Progress of the run.
         tensors : mapping of str to Tensor
-            Everything that decides the steps to come.
+            Weights and states of the optimisers, as for `Learner.load`.
         """
         held = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         if state.history:
@@ -232,17 +233,17 @@ class RunFolder:
             partial.write_bytes(save(held, metadata={"state": json.dumps(asdict(state))}))
 
     def check_checkpoint(self, state: RunState) -> None:
-        """Refuse a run that is over and whose checkpoint is gone.
+        """Refuse a complete run whose checkpoint is missing.
 
         Parameters
         ----------
         state : RunState
-            How far it is.
+            Progress of the run.
 
         Raises
         ------
         TrainingError
-            In one sentence.
+            If the checkpoint is missing.
         """
         if state.best_epoch and not self.checkpoint.is_file():
             msg = (
@@ -252,17 +253,17 @@ class RunFolder:
             raise TrainingError(msg)
 
     def result(self, state: RunState | None = None) -> TrainingResult:
-        """What the run has left so far.
+        """Result of the run so far.
 
         Parameters
         ----------
         state : RunState, optional
-            How far it is, where that is known.
+            Progress of the run; by default it is read from the folder.
 
         Returns
         -------
         TrainingResult
-            Complete or not.
+            Result of a complete or an unfinished training.
         """
         state = self.state() if state is None else state
         checkpoint = self.checkpoint if self.checkpoint.is_file() else None
@@ -285,7 +286,7 @@ def _plain(entry: SlideEntry) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Saved:
-    """What is in ``run.json``."""
+    """Content of ``run.json``."""
 
     format: Literal["napari-hrpn training 1"]
     slides: tuple[Any, ...]

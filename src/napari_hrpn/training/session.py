@@ -1,7 +1,7 @@
-"""Training session: patches to learn from and to be judged by, the validation, and the checkpoint with its card.
+"""Training session: patches to learn from and to validate on, the validation, and the checkpoint with its card.
 
-The baseline of the validation is the input stains, blurred and fitted by least squares to the validation patches
-themselves, which flatters it; a network that does not beat it has learnt nothing that a blur does not have.
+The validation has a baseline: the input stains, blurred and fitted by least squares to the validation patches
+themselves. The fit favours the baseline; a network that does not beat it has learnt no more than a blur.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ if TYPE_CHECKING:
 SIGMAS_PX = (0.0, 2.0, 8.0)
 _PREVIEW_CANDIDATES = 64
 _BASELINE_PATCHES = 64
-"""They are enough for two digits, and blurring them takes a second."""
+"""So many give r and R2 to two digits, and blurring them takes a second."""
 _PACKAGES = ("napari-hrpn", "torch", "numpy")
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What is learnt from and judged by; another process can be given it, as pixels stay on disk."""
+    """Patches of training and validation, and their scaling; it can be sent to a process, as pixels stay on disk."""
 
-    request: RunRequest  # What was asked for
+    request: RunRequest
     folder: Path
-    # The cut slides
+    # the cut slides
     train: tuple[PatchSource, ...]
     validation: tuple[PatchSource, ...]
-    measured: MeasuredScaling  # How intensities are scaled
+    measured: MeasuredScaling  # how intensities are scaled
 
 
 def gather_material(request: RunRequest, folder: Path, split: Split, caches: Sequence[PatchCache]) -> Material:
-    """Measure how the slides are to be scaled, once for all devices."""
+    """Measure the intensity scaling of the slides, once for all devices."""
     measured = measure_scaling(split.train, request.settings)
     sources = tuple(
         PatchSource(cache, slide.regions, measured.for_slide(slide))
@@ -68,7 +68,7 @@ def gather_material(request: RunRequest, folder: Path, split: Split, caches: Seq
 
 
 def trained_checkpoint(material: Material, split: Split, learner: Learner, record: EpochRecord) -> Checkpoint:
-    """Checkpoint of the epoch that was finished last."""
+    """Make the checkpoint of the epoch that was finished last."""
     return Checkpoint(learner.settings, learner.evaluated().state_dict(), _card(material, split, record))
 
 
@@ -109,7 +109,7 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
 
 @dataclass(frozen=True)
 class _Agreement:
-    """_Agreement of predicted with real numbers; r and R2 are None where a constant leaves them undefined."""
+    """Agreement of predicted with real pixels; r and R2 are None if an image is constant."""
 
     mean_squared_error: float
     r: float | None
@@ -118,7 +118,7 @@ class _Agreement:
 
 def _sums(real: NDArray[np.float64], predicted: NDArray[np.float64]) -> NDArray[np.float64]:
     """Count of pixels, and sums of real, predicted, their squares, their product, and of squared errors."""
-    # of the differences themselves: sums of squares would round a small error away
+    # squared errors are summed directly: as a difference of sums of squares, a small error would be lost in rounding
     error = predicted - real
     return np.array(
         [real.size, real.sum(), predicted.sum(), real @ real, predicted @ predicted, real @ predicted, error @ error]
@@ -136,24 +136,24 @@ def _agreement(sums: NDArray[np.float64]) -> _Agreement:
 
 
 def _scatter(n: float, total: float, squares: float) -> float:
-    """Sum of squares about the mean; zero where rounding alone is left of it."""
+    """Sum of squares about the mean; zero if it is no larger than rounding."""
     scatter = squares - total**2 / max(n, 1)
     return scatter if scatter > 1e-9 * squares else 0.0
 
 
 class Validation:
-    """Fixed patches and how they are judged."""
+    """Fixed patches on which a network is measured after each epoch."""
 
     def __init__(
         self, sources: Sequence[PatchSource], settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE
     ) -> None:
         self._sources, self._settings, self._device, self._team = sources, settings, device, team
-        # the first patch alone says little where it is dark or padding: the one of a few that shows most
+        # the first patch may be dark or padding: of several, the one with the most contrast is shown
         self._shown = max(islice(validation_batches(sources, settings, 1), _PREVIEW_CANDIDATES), key=_contrast)
         self.baseline = _blurred_baseline(islice(validation_batches(sources, settings, 1), _BASELINE_PATCHES))
 
     def judge(self, network: nn.Module) -> tuple[_Agreement, Preview]:
-        """Predict all patches, in the network's numbers; one of them is shown."""
+        """Measure how well a network predicts the patches, in the network's numbers; one of them is shown."""
         sums = np.zeros(7)
         share, at_once = (self._team.rank, self._team.size), -(-self._settings.batch // self._team.size)
         for batch in validation_batches(self._sources, self._settings, at_once, share):
@@ -176,7 +176,7 @@ def _contrast(batch: Arrays) -> float:
 
 
 def _blurred_baseline(batches: Iterable[Arrays]) -> _Agreement:
-    """Fit blurred inputs to the target over all valid pixels."""
+    """Fit blurred inputs to the target over all valid pixels, and measure their agreement."""
     gram, target, sums = np.zeros(()), np.zeros(()), np.zeros(7)
     for batch in batches:
         for inputs, real, valid in zip(batch.inputs, batch.target[:, 0], batch.valid[:, 0], strict=True):
@@ -193,6 +193,6 @@ def _blurred_baseline(batches: Iterable[Arrays]) -> _Agreement:
 
 
 def _features(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each stain at each blur, and at the end a constant; shape (features, y, x)."""
+    """Blur each stain by each width, and append a constant; shape (features, y, x)."""
     blurred = [ndimage.gaussian_filter(stain.astype(np.float64), sigma) for stain in inputs for sigma in SIGMAS_PX]
     return np.stack([*blurred, np.ones(inputs.shape[1:])])

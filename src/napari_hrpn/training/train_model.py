@@ -39,35 +39,35 @@ def train_model(
     Parameters
     ----------
     entries : sequence of SlideEntry
-        The slides, with what each is for.
+        The slides, each with its part of the split.
     folder : str or Path
-        The run: settings, history, checkpoint, and what it takes to go on. A run of the same request that was
-        stopped or killed goes on to the same weights as if it never was.
+        Folder of the run: settings, history, checkpoint, and state. A run with the same request that was stopped or
+        killed is resumed, and ends with the same weights as an uninterrupted one.
     settings : TrainingSettings
         Recipe and architecture; see `recipe_settings`.
     validate : str, optional
-        Tumour that chooses the epoch. One is held out where none is named, by this or by an entry.
+        Tumour on which the best epoch is chosen. If neither this nor an entry names one, one is held out.
     cache : str or Path, optional
-        Where cut patches are kept, for runs to share; in the run's folder where left out.
+        Folder of cut patches, which several runs can share; by default one in the run's folder.
     stop : threading.Event, optional
-        Once set, the run ends after the step being computed, and everything is kept.
+        Once set, the run ends after the current step, and everything is kept.
 
     Yields
     ------
     CutReport, StepReport or EpochReport
-        As it goes.
+        Progress of the training.
 
     Returns
     -------
     TrainingResult
-        With the checkpoint of the epoch of the lowest validation loss.
+        Result with the checkpoint of the epoch with the lowest validation loss.
 
     Raises
     ------
     TrainingError
-        In one sentence, before any time is spent where that is possible.
+        If the training cannot begin or goes wrong; before time is spent, if possible.
     SlideError
-        When a slide cannot be read.
+        If a slide cannot be read.
     """
     run, stop = RunFolder(folder), stop or threading.Event()
     request = RunRequest(tuple(entries), settings, validate)

@@ -122,7 +122,7 @@ def test_a_layer_of_another_size_is_listed_and_cannot_be_ticked(viewer, form, un
     item = form.predicted_list.item(0)
     assert not item.flags() & Qt.ItemFlag.ItemIsEnabled
     assert "9 x 6 px" in item.toolTip()
-    assert "no other layer of the 8 x 6 px" in form.problem
+    assert "No other layer has the 8 x 6 px" in form.problem
 
 
 def test_a_prediction_that_is_not_complete_is_noted(viewer, form, until):
@@ -194,7 +194,7 @@ def test_a_prediction_stands_alone_where_no_probe_was_imaged_until_one_is_chosen
     assert (form.real, form.pair) == (None, None)
     assert form.predictions[0].name == "tumour.predicted QD"
     assert form.place.name == "tumour DAPI"
-    assert "as it was imaged" in form.note_label.text()
+    assert "imaged probe" in form.note_label.text()
     # by hand, any layer may be real
     form.real_box.value = viewer.layers["tumour DAPI"]
     until(lambda: form.pair is not None)

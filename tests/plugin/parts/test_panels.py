@@ -121,7 +121,7 @@ def test_without_a_probe_nothing_is_compared_and_one_sentence_says_so(opened, vi
     without_probe(viewer, slides)
     widget = opened(kind)
     assert widget.pair_form.pair is None
-    assert "as it was imaged" in widget.pair_form.note_label.text()
+    assert "imaged probe" in widget.pair_form.note_label.text()
     assert widget.message == ""
 
 

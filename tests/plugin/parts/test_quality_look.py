@@ -167,4 +167,9 @@ def test_several_slides_with_the_same_fault_are_named_together():
     assert warnings_of_slides(slides) == (f"tumour 1, tumour 2, tumour 3 and 2 more: {SIZE.sentence}",)
     assert warnings_of_slides([("a", []), ("b", [SLIGHT])]) == ()
     faults = [("a", [replace(GRAVE, sentence=str(number)) for number in range(5)])]
-    assert warnings_of_slides(faults) == ("a: 0", "a: 1", "a: 2", "2 more: point at the slides with ⚠ in the table.")
+    assert warnings_of_slides(faults) == (
+        "a: 0",
+        "a: 1",
+        "a: 2",
+        "2 more: see the tooltips of the slides with ⚠ in the table.",
+    )

@@ -164,7 +164,7 @@ def test_the_report_is_of_the_tissue_as_edited_and_of_the_regions_and_replaces_n
     assert [Path(path) for path in opened] == [folder / "evaluation.html", folder]
     # the same again is not another report
     press(bar)
-    assert bar.message == f"This very report is there already: {folder}"
+    assert bar.message == f"This report exists already: {folder}"
     assert sorted(path.name for path in parent.iterdir()) == ["tumour", "tumour-2"]
 
 

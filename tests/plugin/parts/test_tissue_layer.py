@@ -95,7 +95,7 @@ def test_without_nuclei_there_is_no_tissue(viewer, tissue, qtbot):
     layer = viewer.add_image(np.zeros((6, 8)), name="probe")
     tissue.look_at(compared_channel(layer))
     assert tissue.mask is None
-    assert "shows nuclei" in tissue.problem
+    assert "nuclei stain" in tissue.problem
     viewer.add_image(np.zeros((6, 8)), name="DAPI")
     tissue.look_at(compared_channel(layer))
     qtbot.waitUntil(lambda: tissue.mask is not None, timeout=WAIT_MS)

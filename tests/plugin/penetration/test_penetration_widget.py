@@ -197,7 +197,7 @@ def test_the_glass_beside_the_tissue_is_the_background_of_the_frame_too(widget, 
     widget.region_form.box.value = FRAME
     measure(widget)
     assert {(one.area, one.background) for one in widget.profiles} == {("tissue", 100.0)}
-    assert "no background is taken off" not in widget.reason_label.text()
+    assert "no background is subtracted" not in widget.reason_label.text()
 
 
 def test_without_glass_it_is_said_that_no_background_is_taken_off(widget, viewer, measure, settle, slides):
@@ -208,7 +208,7 @@ def test_without_glass_it_is_said_that_no_background_is_taken_off(widget, viewer
     settle(widget)
     measure(widget)
     assert {one.background for one in widget.profiles} == {0.0}
-    assert "There is no blank glass around the tissue, so no background is taken off." in widget.reason_label.text()
+    assert "There is no blank glass around the tissue, so no background is subtracted." in widget.reason_label.text()
 
 
 def test_a_drawn_mask_needs_no_stain(widget, viewer, measure, settle, slides):
@@ -218,7 +218,7 @@ def test_a_drawn_mask_needs_no_stain(widget, viewer, measure, settle, slides):
     layer = viewer.add_labels(discs(SHAPE, CENTRES, 10).astype(np.int32), scale=(PIXEL_UM, PIXEL_UM), name="drawn")
     settle(widget)
     measure(widget)
-    assert "No layer shows vessels" in widget.message
+    assert "No layer has the name of a vessel stain" in widget.message
     widget.vessel_form.mask_box.value = layer
     widget.region_form.box.value = FRAME
     measure(widget)

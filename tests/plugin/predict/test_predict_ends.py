@@ -48,7 +48,7 @@ def test_any_other_error_goes_to_the_notifications(widget, viewer, engine, notif
     engine.fails_with = ZeroDivisionError("oh")
     run_to_end(widget)
     assert [type(error) for error in told] == [ZeroDivisionError]
-    assert "wrong" in widget.message
+    assert "unexpected error" in widget.message
 
 
 def test_closing_the_dock_ends_the_run_and_keeps_tiles(

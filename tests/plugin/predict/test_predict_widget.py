@@ -119,13 +119,13 @@ def test_cancel_keeps_tiles_and_predict_goes_on(widget, viewer, qtbot, engine, w
     widget.cancel_button.native.click()
     wait_for(widget, running=False)
     assert widget.message == (
-        "Stopped: 4 of 9 tiles are done and kept in tumour 7.predicted.ome.zarr. Predict goes on from them."
+        "Stopped: 4 of 9 tiles are done and kept in tumour 7.predicted.ome.zarr. Predict resumes from them."
     )
     layer = widget.layer
     qtbot.waitUntil(lambda: widget.predict_button.enabled, timeout=WAIT_MS)
 
     widget.predict_button.native.click()
-    qtbot.waitUntil(lambda: widget.message == "Going on: 4 of 9 tiles were done before.", timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: widget.message == "Resumed: 4 of 9 tiles were done before.", timeout=WAIT_MS)
     assert np.count_nonzero(layer.data[-1]) > 0
     assert widget.layer == layer
     engine.let()

@@ -105,7 +105,7 @@ def test_names_come_from_the_feature_and_excluding_shapes_are_no_regions():
     layer = new_layer(viewer, image, SHAPE, rings=[box(0, 9, 0, 9), box(20, 30, 0, 9)], names=["core", "exclude this"])
     found = shape_rois(layer, image, viewer)
     assert [one.name for one in found.rois] == ["core"]
-    assert found.note == "1 shape is taken away from the others of the layer."
+    assert found.note == "1 shape is excluded from the others of the layer."
     add_boxes([Box(30, 40, 40, 50)], ["rim"], layer, image, viewer)
     layer.add(box(50, 55, 50, 60), shape_type="rectangle")
     assert [one.name for one in shape_rois(layer, image, viewer).rois] == ["core", "rim", "ROI 4"]
@@ -144,7 +144,7 @@ def test_what_an_imported_file_excludes_is_taken_away_as_an_evaluation_does(tmp_
     for one, expected in zip(listed.rois, included([core, corner, rim]), strict=True):
         np.testing.assert_array_equal(one.roi.within(*WHOLE), expected.within(*WHOLE))
     # one that moves alone is without it too
-    (moved,) = shape_rois(layer, image, viewer, {0}, listed.taken).rois
+    (moved,) = shape_rois(layer, image, viewer, {0}, listed.excluded).rois
     assert moved.digest == listed.rois[0].digest
 
 

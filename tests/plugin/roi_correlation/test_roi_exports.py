@@ -134,7 +134,7 @@ def test_the_figure_has_its_cells_beside_it(exported, tmp_path):
 def test_nothing_is_replaced_unasked(exported, tmp_path):
     path = tmp_path / "rois.csv"
     path.with_suffix(".json").write_text("mine", "utf-8")
-    with pytest.raises(SlideError, match=r"rois.json is there already"):
+    with pytest.raises(SlideError, match=r"rois.json exists already"):
         write_rois_table(exported, path, overwrite=True)
     assert not path.exists()
     path.with_suffix(".json").unlink()
@@ -189,5 +189,5 @@ def test_words_have_n_and_intervals(exported):
     assert "10,500 px" in words
     assert "GANDA − HRPN, paired: r" in words
     assert "2 ROIs" in summary_html(exported.rows, exported.names)
-    assert "1 still to be measured" in summary_html([exported.rows[0], RoiRow(exported.rows[1].listed)], exported.names)
+    assert "1 not measured yet" in summary_html([exported.rows[0], RoiRow(exported.rows[1].listed)], exported.names)
     assert summary_html([], exported.names) == ""

@@ -407,7 +407,7 @@ def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels,
 
 def test_a_refusal_goes_when_its_reason_is_gone(widget, viewer, settled):
     widget.bar.measure_button.click()
-    assert "There is no region to look at" in widget.message
+    assert "There is no region to measure" in widget.message
     viewer.add_shapes([box(50, 150, 50, 150)], **PLACE)
     settled(widget, 1)
     assert widget.message == ""

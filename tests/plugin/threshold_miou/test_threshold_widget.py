@@ -187,7 +187,7 @@ def test_without_a_tissue_the_frame_is_measured_and_it_is_told_why(viewer, settl
     widget = open_widget()
     assert offered(widget) == ["Whole frame"]
     assert numbers(widget)["region"] == expected(*pixels(slides), widget.threshold_form.threshold)
-    assert "shows nuclei" in widget.region_form.edit_button.tooltip
+    assert "nuclei stain" in widget.region_form.edit_button.tooltip
     for slide in slides:
         show(viewer, slide)
     settle(widget)

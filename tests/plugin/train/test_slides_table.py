@@ -309,7 +309,7 @@ def test_regions_follow_the_layers(table, viewer, show, qtbot, write_slide, tmp_
         table.drawn()
     viewer.layers.remove(shapes)
     qtbot.waitUntil(lambda: bool(table.sentences), timeout=WAIT_MS)
-    assert table.sentences == ["The layer 'renamed' is gone: patches of fov come from everywhere."]
+    assert table.sentences == ["The layer 'renamed' was removed: patches of fov are taken from everywhere."]
     assert table.rows[0].regions == EVERYWHERE
     assert table.drawn() == (None,)
 

@@ -57,7 +57,7 @@ def test_curves_grow_and_the_end_is_told(widget, training, slide_files, until, w
     assert not widget.setup.isEnabled()
     assert widget.progress.numbers_label.text() == "3 min left, 60 s so far, 12.5 patches/s"
     assert not widget.page.preview.isHidden()
-    assert "this run takes 4 min in all" in widget.setup.prospect_label.text().replace("\u200b", "")
+    assert "this run takes 4 min in total" in widget.setup.prospect_label.text().replace("\u200b", "")
     # the best epoch so far can be tried while the others are learnt
     assert not widget.page.use_button.isHidden()
     assert widget.page.use_button.text() == "Use the best so far"
@@ -84,7 +84,7 @@ def test_stop_keeps_everything_and_continue_goes_on(widget, training, until, wai
     until(lambda: len(widget.page.curves.records) == 1)
     widget.stop_button.click()
     wait_for(widget, running=False)
-    assert widget.message == "Stopped: 1 epoch is finished; the best is epoch 1. Continue goes on from here."
+    assert widget.message == "Stopped: 1 epoch is finished; the best is epoch 1. Continue resumes from here."
     until(lambda: widget.train_button.text() == "Continue")
     until(widget.train_button.isEnabled)
     training.let()
@@ -223,7 +223,7 @@ def test_any_other_error_goes_to_the_notifications(widget, training, monkeypatch
     training.fails_with = ZeroDivisionError("oh")
     run_to_end(widget)
     assert [type(error) for error in told] == [ZeroDivisionError]
-    assert "wrong" in widget.message
+    assert "unexpected error" in widget.message
 
 
 def test_why_a_training_ended_early_is_told(widget, training, run_to_end):

@@ -173,4 +173,4 @@ def test_the_menu_tells_of_the_cache_and_clears_it_when_told(
 def test_the_menu_says_where_nothing_is_kept(make_napari_viewer, notifications, pyramid_folder):
     make_napari_viewer()
     manage_pyramid_cache()
-    assert notifications == [f"No slide overviews are kept. They would be in {pyramid_folder}."]
+    assert notifications == [f"There are no slide overviews in {pyramid_folder}."]

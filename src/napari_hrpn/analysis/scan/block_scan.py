@@ -157,6 +157,10 @@ def count_block(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
     block = PixelBlock(*box, border=border, bordered={name for counter in counters for name in counter.bordered})
     return [counter.count(block) for counter in counters]
 
+
+def count_in_threads(counters: Sequence[BlockCounter[Any]], boxes: Sequence[Box]) -> Generator[list[Any], None, None]:
+    """Count blocks in the threads of this process, several at once.
+
     Parameters
     ----------
     counters : sequence of BlockCounter

@@ -1,1 +1,1 @@
-"""The dock widget "Distributions": histogram, Q-Q and violins of real and predicted slides."""
+"""Dock widget "Distributions": histogram, Q-Q plot and violin plots of real and predicted slides."""

@@ -1,4 +1,4 @@
-"""Grey levels and patches of slides: which are measured, as parts of a measurement, and what of them is in tables."""
+"""Measurement of grey levels and patches of slides, as parts that run in a thread, and the rows of their tables."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ DRAWN = "drawn"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Grey levels of a real and a predicted image in a region, and how far apart they are."""
+    """Grey levels of a real and a predicted image in a region, and distances of their distributions."""
 
-    # Pixels of each grey level
+    # pixels of each grey level
     real: ValueCounts
     predicted: ValueCounts
-    sizes: DistributionComparison  # How far apart they are
+    sizes: DistributionComparison  # distances of the distributions
     quantiles: QuantilePairs
 
 
@@ -60,13 +60,13 @@ class Comparison:
 class PatchSource:
     """Channels of a slide whose patches are measured."""
 
-    tumour: str  # What its violins are called
+    tumour: str  # name of its violins
     slide: Slide
     channels: tuple[int, ...]
-    panels: tuple[str, ...]  # In which panel each of the channels is shown
-    layer: weakref.ref[Image]  # A layer that shows the slide
-    colour: str | None = None  # Of a prediction, in all plots; None for what was imaged
-    finished: FinishedTiles | None = None  # Where alone a slide is measured, as its predictions are
+    panels: tuple[str, ...]  # title of the panel of each channel
+    layer: weakref.ref[Image]  # a layer that shows the slide
+    colour: str | None = None  # plot colour of a prediction; None for imaged channels
+    finished: FinishedTiles | None = None  # finished tiles of its predictions: only these are measured
 
 
 def slide_part(real: ComparedChannel, predicted: ComparedChannel, tissue: RegionMask | None) -> Part:
@@ -87,7 +87,7 @@ def tissue_part(slide: Slide, nuclei: int) -> Part:
 
 
 def patches_part(source: PatchSource, patch_px: int, minimum_tissue: float, tissue: RegionMask | Part | None) -> Part:
-    """Measure the patches of a slide, of which at least a share has to be tissue."""
+    """Measure the patches of a slide of which at least a share is tissue."""
     words, weight = f"Measuring patches of {source.tumour}", float(math.prod(source.slide.shape) * len(source.channels))
     measured = source.slide, source.finished, source.channels
     return step(words, weight, _patches, *measured, tissue, patch_px, minimum_tissue)
@@ -134,19 +134,19 @@ HETEROGENEITY = {
     "mean": ("Mean", "Mean of the patches' mean grey levels"),
     "cv": (
         "CV",
-        "Coefficient of variation of the patches' means: standard deviation / mean. No background is taken off",
+        "Coefficient of variation of the patches' means: standard deviation / mean. No background is subtracted",
     ),
-    "gini": ("Gini", "0 where all patches are equal, near 1 where one has everything. No background is taken off"),
+    "gini": ("Gini", "0 if all patches are equal, near 1 if one has everything. No background is subtracted"),
     "moran_i_rook": (
         MORAN,
-        "About 1 where patches that share an edge (4 neighbours) are alike, -1 / (n - 1) for those in random order",
+        "About 1 if patches that share a side (4 neighbours) are alike, -1 / (n - 1) in random order",
     ),
     "moran_p_rook": (
         "p",
-        "Share of random orders of the patches with a Moran's I as far from chance; of this slide alone",
+        "Share of random orders of the patches whose Moran's I is as far from chance; for this slide only",
     ),
 }
-"""Columns on the screen: what is in `heterogeneity_records`, its heading, and what it means."""
+"""Columns of the table: key of `heterogeneity_records`, heading and tooltip."""
 
 _Measured = tuple[PatchSource, "Heterogeneity"]
 
@@ -159,24 +159,24 @@ def patch_sources(
     *,
     others: bool,
 ) -> list[PatchSource]:
-    """What violins are to be made of: a slide, predictions with their colours, and other slides that are open."""
+    """List the sources of the violins: a slide, its predictions with their colours, and other slides that are open."""
     finished = in_all(one.slide.finished for one in predictions)
-    found = [] if place in predictions else [replace(_source(place.slide, place.layer), finished=finished)]
-    found += [
+    sources = [] if place in predictions else [replace(_source(place.slide, place.layer), finished=finished)]
+    sources += [
         PatchSource(one.name, one.slide, (one.channel,), (panel,), weakref.ref(one.layer), colour)
         for one, colour in predictions.items()
     ]
-    taken = [place.slide, *(one.slide for one in predictions)]
+    listed = [place.slide, *(one.slide for one in predictions)]
     for slide in slides_in(viewer) if others else ():
         layers = layers_of(viewer, slide)
-        is_taken = any(slide is one or is_same_slide(slide, one) for one in taken)
-        if not is_taken and not slide.is_brightfield and not all(looks_predicted(layer) for layer in layers):
-            found.append(_source(slide, layers[0]))
-    return found
+        is_listed = any(slide is other or is_same_slide(slide, other) for other in listed)
+        if not is_listed and not slide.is_brightfield and not all(looks_predicted(layer) for layer in layers):
+            sources.append(_source(slide, layers[0]))
+    return sources
 
 
 def violins(measured: Sequence[_Measured], quantity: str) -> list[Violin]:
-    """Violins of all channels."""
+    """Make the violins of all channels."""
     shown = []
     for source, found in measured:
         values = found.totals if quantity == TOTAL else found.means
@@ -189,7 +189,7 @@ def violins(measured: Sequence[_Measured], quantity: str) -> list[Violin]:
 
 
 def heterogeneity_records(measured: Sequence[_Measured]) -> list[dict[str, Any]]:
-    """How uneven each tumour is, channel by channel."""
+    """Rows about the heterogeneity of each tumour, by channel."""
     records = [
         {
             "channel": panel,
@@ -211,7 +211,7 @@ def heterogeneity_records(measured: Sequence[_Measured]) -> list[dict[str, Any]]
 
 
 def patch_records(measured: Sequence[_Measured]) -> list[dict[str, object]]:
-    """A row per patch with enough tissue and channel."""
+    """Rows for a file, one per channel and patch with enough tissue."""
     return [
         {
             "channel": panel,
@@ -231,11 +231,11 @@ def patch_records(measured: Sequence[_Measured]) -> list[dict[str, object]]:
 
 
 def room_words(shape: tuple[int, int], side_px: int) -> str:
-    """How many patches a slide has room for, where they are not as large as the paper's."""
+    """Note on the number of patches that fit on a slide, if they are not as large as the paper's."""
     height, width = shape
     if side_px == PATCH_PX:
         return ""
-    many, few = ((height // edge) * (width // edge) for edge in (side_px, PATCH_PX))
+    many, few = ((height // side) * (width // side) for side in (side_px, PATCH_PX))
     return (
         f"On this slide of {width} x {height} px there is room for {many} whole patches of {side_px} px, and for "
         f"{few} of the paper's {PATCH_PX} px."

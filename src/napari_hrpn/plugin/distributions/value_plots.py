@@ -1,4 +1,4 @@
-"""Histogram and Q-Q plot of a real image and its predictions, and how far apart their distributions are, in tables."""
+"""Histogram and Q-Q plot of a real image and its predictions, and a table of the distances of their distributions."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ SIZES = {
     "n_predicted": ("n", "Pixels of the region"),
     "wasserstein": (
         "W₁",
-        "Wasserstein distance: how many grey levels a pixel has to change, on average, to make the two equal",
+        "Wasserstein distance: average change of a pixel, in grey levels, that makes the two distributions equal",
     ),
     "kolmogorov_smirnov": (
         "KS",
-        "Largest difference between the two cumulative distributions: 0 equal, 1 apart throughout",
+        "Largest difference between the two cumulative distributions: 0 if equal, 1 if they do not overlap",
     ),
     "qq_slope": (
         "Q-Q slope",
-        "Of the percentiles 1 to 99: below 1, dark and bright predicted pixels differ too little",
+        "Slope over the percentiles 1 to 99; below 1, dark and bright predicted pixels differ too little",
     ),
     "anderson_darling": (
         "A-D",
-        "k-sample Anderson-Darling statistic, about 0 for one distribution. Pixels are not independent, so it says\n"
-        "whether, not how much, they differ; its table ends at the cap in the next column",
+        "k-sample Anderson-Darling statistic, about 0 for equal distributions. Pixels are not independent, so it\n"
+        "shows whether, not how much, they differ; its table ends at the cap in the next column",
     ),
     "anderson_darling_cap": (
         "A-D cap",
-        "Where the table of the test ends; no p-value is given, since neighbouring pixels repeat each other",
+        "End of the table of the test; no p-value is given, since neighbouring pixels are not independent",
     ),
 }
-"""Columns on the screen: what is in `size_records`, its heading, and what it means."""
+"""Columns of the table: key of `size_records`, heading and tooltip."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +61,11 @@ class Compared:
 
     name: str
     colour: str
-    comparison: Comparison  # With the real image
+    comparison: Comparison  # comparison with the real image
 
 
 def size_records(compared: Sequence[Compared], region: str) -> list[dict[str, Any]]:
-    """How far apart distributions are: sizes first, then a test."""
+    """Rows about the distances of distributions: effect sizes first, then a test."""
     return [
         {
             "prediction": one.name,
@@ -101,7 +101,7 @@ class _ValuePlot(Plot):
 
 
 class HistogramPlot(_ValuePlot):
-    """Pixels of each grey level, over the same bins for all images; `is_whole` says that these are whole numbers."""
+    """Pixels of each grey level, in the same bins for all images; `is_whole` makes the bins whole numbers wide."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,17 +114,17 @@ class HistogramPlot(_ValuePlot):
         self._count()
 
     def set_log(self, is_log: bool) -> None:
-        """Show the logarithm of the counts, and the bright tail with it."""
+        """Show the logarithm of the counts, up to the brightest pixel."""
         self.is_log = is_log
         self._count()
 
     @property
     def names(self) -> list[str]:
-        """Of the images, the real one first."""
+        """Names of the images, the real one first."""
         return [self._real_name, *(one.name for one in self._compared)]
 
     def rows(self) -> list[dict[str, object]]:
-        """A row per bin, with the pixels of each image."""
+        """Rows for a file, one per bin, with the pixels of each image."""
         if self.histogram is None:
             return []
         edges, counts = self.histogram.edges.tolist(), self.histogram.counts.T.tolist()
@@ -155,7 +155,7 @@ class HistogramPlot(_ValuePlot):
         explain(axes, ink)
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
-        """The bin under the mouse."""
+        """Grey levels and pixels of the bin under the mouse."""
         found = self.histogram
         if found is None or not found.edges[0] <= event.xdata < found.edges[-1]:
             return ""
@@ -170,19 +170,19 @@ class HistogramPlot(_ValuePlot):
         self.redraw_soon()
 
     def _images(self) -> list[ValueCounts]:
-        """All images; none where none of them has a pixel."""
+        """All images; none if none of them has a pixel."""
         images = [one.comparison.real for one in self._compared[:1]]
         images += [one.comparison.predicted for one in self._compared]
         return images if any(image.n for image in images) else []
 
     def _ends(self) -> tuple[float, float, float]:
-        """Darkest pixel, end of what a linear plot shows, brightest pixel."""
+        """Darkest pixel, upper end of a linear plot, and brightest pixel."""
         ends = [image.percentile([0, _SHOWN_PERCENT, 100]) for image in self._images() if image.n]
         low, bright, high = zip(*ends, strict=True)
         return min(low), max(bright), max(high)
 
     def _bins(self) -> int:
-        """So many that about 256 of them are in view."""
+        """Number of bins of which about 256 are in view."""
         low, bright, high = self._ends()
         if self.is_log or bright <= low:
             return _BINS
@@ -193,7 +193,7 @@ class QuantilePlot(_ValuePlot):
     """Percentiles of predictions over those of the real image."""
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row per prediction and percentile."""
+        """Rows for a file, one per prediction and percentile."""
         return [
             {"prediction": one.name, "percentile": percentile, "real": real, "predicted": predicted}
             for one in self._compared
@@ -202,7 +202,7 @@ class QuantilePlot(_ValuePlot):
         ]
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
-        """Draw points and Q-Q line per prediction, and the line on which equal distributions lie."""
+        """Draw points and the Q-Q line of each prediction, and the line of equal distributions."""
         if not self._compared:
             say_in(figure, self.nothing, ink)
             return

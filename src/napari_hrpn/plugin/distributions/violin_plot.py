@@ -1,6 +1,6 @@
 """Violin plot of the patches of slides: a panel per channel, a violin per tumour, a point per patch.
 
-A point has its patch, so the mouse on a violin and the mouse in the viewer mean the same place.
+Each point belongs to a patch: the mouse on a point frames the patch in the viewer, and the other way round.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ _NOTHING = "Press Measure to cut the slides into patches."
 class Violin:
     """The patches of one channel of one slide."""
 
-    panel: str  # The channel
+    panel: str  # name of the channel
     source: PatchSource
-    values: NDArray[np.float64]  # One number per patch that counts
-    cells: tuple[tuple[int, int], ...]  # Row and column of each patch in the grid of patches
+    values: NDArray[np.float64]  # one number per patch with enough tissue
+    cells: tuple[tuple[int, int], ...]  # row and column of each patch in the grid of patches
     patch_px: int
 
     @property
     def name(self) -> str:
-        """The tumour."""
+        """Name of the tumour."""
         return self.source.tumour
 
     def patches_at(self, row: int, column: int) -> list[Patch]:
-        """The patch in a row and a column of the grid; none where it does not count."""
+        """The patch in a row and a column of the grid; none if it has too little tissue."""
         index = self._indices.get((row, column))
         return [] if index is None else [Patch(self, index)]
 
@@ -68,18 +68,18 @@ class Patch:
     """A patch of a violin."""
 
     violin: Violin
-    index: int  # Which of its patches
+    index: int  # its number in the violin
 
     @property
     def box(self) -> Box:
-        """Where it is on its slide."""
+        """Box of the patch on its slide."""
         (row, column), side = self.violin.cells[self.index], self.violin.patch_px
         height, width = self.violin.source.slide.shape
         return Box(row * side, min((row + 1) * side, height), column * side, min((column + 1) * side, width))
 
     @property
     def value(self) -> float:
-        """What is plotted of it."""
+        """Number that is plotted."""
         return float(self.violin.values[self.index])
 
 
@@ -142,11 +142,11 @@ class ViolinPlot(Plot):
         return list(self._mark_lines.values())
 
     def patch_at(self, event: Any) -> Patch | None:  # noqa: ANN401 (matplotlib's event)
-        """The patch whose point is nearest to the mouse; None where none is near."""
+        """The patch whose point is nearest to the mouse; None if none is near."""
         nearest, patch = float(_NEAR_PX), None
-        for place, violin in enumerate(self._axes.get(event.inaxes, ())):
+        for position, violin in enumerate(self._axes.get(event.inaxes, ())):
             if len(violin.values):
-                points = np.column_stack([place + _aside(len(violin.values)), violin.values])
+                points = np.column_stack([position + _aside(len(violin.values)), violin.values])
                 distances = np.hypot(*(event.inaxes.transData.transform(points) - (event.x, event.y)).T)
                 if distances.min() < nearest:
                     nearest, patch = float(distances.min()), Patch(violin, int(distances.argmin()))
@@ -157,11 +157,11 @@ class ViolinPlot(Plot):
         patch = self.patch_at(event)
         if patch is None:
             return ""
-        place = f"row {patch.box.y0}, column {patch.box.x0} px"
-        return f"{patch.violin.name}, {patch.violin.panel}\n{place}: {patch.value:.6g}"
+        corner = f"row {patch.box.y0}, column {patch.box.x0} px"
+        return f"{patch.violin.name}, {patch.violin.panel}\n{corner}: {patch.value:.6g}"
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        """Emit which patch was clicked on."""
+        """Emit the patch that was clicked on."""
         patch = self.patch_at(event)
         if patch is not None:
             self.picked.emit(patch)
@@ -185,29 +185,29 @@ class ViolinPlot(Plot):
     def _place_marks(self) -> None:
         for violins in self._axes.values():
             points = [
-                (place + _aside(len(violin.values))[one.index], one.value)
-                for one in self.marked
-                for place, violin in enumerate(violins)
-                if violin is one.violin
+                (position + _aside(len(violin.values))[patch.index], patch.value)
+                for patch in self.marked
+                for position, violin in enumerate(violins)
+                if violin is patch.violin
             ]
             self._mark_lines[violins[0].panel].set_data(*np.array(points, float).reshape(-1, 2).T)
 
 
 def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float) -> None:
-    for place, violin in enumerate(violins):
+    for position, violin in enumerate(violins):
         n = len(violin.values)
         if not n:
             continue
         colour = violin.source.colour or ink.text
-        bodies = axes.violinplot([violin.values], [place], widths=_WIDTH, showextrema=False)["bodies"]
+        bodies = axes.violinplot([violin.values], [position], widths=_WIDTH, showextrema=False)["bodies"]
         for body in bodies:  # type: ignore[attr-defined]
             body.set(facecolor=colour, edgecolor=colour, alpha=0.35)
         size = 4.0 if n < 200 else 2.0
-        axes.plot(place + _aside(n), violin.values, "o", color=colour, markersize=size, alpha=0.8, markeredgewidth=0)
+        axes.plot(position + _aside(n), violin.values, "o", color=colour, markersize=size, alpha=0.8, markeredgewidth=0)
         middle = float(np.median(violin.values))
         for ink_of_line, width in ((ink.background, 4.0), (ink.text, 1.5)):
             axes.plot(
-                [place - _WIDTH / 4, place + _WIDTH / 4], [middle, middle], "-", color=ink_of_line, linewidth=width
+                [position - _WIDTH / 4, position + _WIDTH / 4], [middle] * 2, "-", color=ink_of_line, linewidth=width
             )
     letters = max(5, int(room_px / _LETTER_PX / len(violins)))
     labels = [f"{short(violin.name, letters)}\nn = {len(violin.values)}" for violin in violins]
@@ -217,6 +217,7 @@ def _draw_panel(axes: Axes, violins: Sequence[Violin], ink: Ink, room_px: float)
 
 
 def _aside(n: int) -> NDArray[np.float64]:
-    """How far points stand beside the middle of their violin, so that few hide others: the same each time."""
+    """Horizontal offsets of points from the middle of their violin, so that few hide others."""
+    # a golden-ratio sequence spreads evenly, and is the same each time
     golden = (np.sqrt(5) - 1) / 2
     return np.asarray(_SPREAD * (2 * (np.arange(n) * golden % 1) - 1))

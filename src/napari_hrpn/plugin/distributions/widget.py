@@ -1,4 +1,4 @@
-"""Dock widget "Distributions": histogram, Q-Q plot, violins of patches, and tables, measured in a thread."""
+"""Dock widget "Distributions": histogram, Q-Q plot, violin plots of patches, and tables."""
 
 from __future__ import annotations
 
@@ -59,20 +59,20 @@ if TYPE_CHECKING:
 _LARGEST_PATCH_PX = 8192
 _NO_REAL = "There is no real image to compare with; Patches shows the prediction alone."
 _REGION_TIP = (
-    "Which pixels are compared: those of the tissue, all, or those in the shapes or labels of a layer.\n"
-    "Patches are those of the tissue, but for the whole frame"
+    "Region whose pixels are compared: the tissue, the whole frame, or the shapes or labels of a layer.\n"
+    "Patches are those of the tissue, unless the whole frame is chosen"
 )
 _PATCH_TIP = (
-    "Edge of a patch at full resolution. 512 px is the paper's; of a small slide, halved until there are\n"
+    "Side of a patch at full resolution. 512 px is the paper's; for a small slide it is halved until there are\n"
     "24 patches, as in a report"
 )
-_TISSUE_TIP = "A patch counts where at least this share of it is tissue"
+_TISSUE_TIP = "A patch counts if at least this share of it is tissue"
 
 
 class DistributionsWidget(MeasuringWidget):
-    """How the grey levels of a real image and its predictions are distributed, and how uneven tumours are."""
+    """Measures distributions of grey levels of a real image and its predictions, and the heterogeneity of tumours."""
 
-    # napari looks for this very annotation
+    # napari passes the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, "Count grey levels and measure patches at full resolution, in the background")
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
@@ -81,10 +81,10 @@ class DistributionsWidget(MeasuringWidget):
         )
         self.histogram, self.quantiles, self.violins = HistogramPlot(), QuantilePlot(), ViolinPlot()
         self.log_box = CheckBox(
-            text="Log counts", tooltip="Show the logarithm of the counts, and the bright tail with it"
+            text="Log counts", tooltip="Show the logarithm of the counts, up to the brightest pixel"
         )
         self.quantity_box = combo_box(
-            "What a point is: the sum of a patch's grey levels, as in the paper, or their mean",
+            "Value of a point: the sum of a patch's grey levels, as in the paper, or their mean",
             [("Total intensity", TOTAL), ("Mean intensity", MEAN)],
         )
         self.patch_box = number_box(PATCH_PX, 1, _LARGEST_PATCH_PX, "px", _PATCH_TIP)
@@ -92,7 +92,7 @@ class DistributionsWidget(MeasuringWidget):
         self.others_box = CheckBox(
             value=True,
             text="All open slides",
-            tooltip="Show violins of every slide that is open, side by side; each is read whole",
+            tooltip="Show violins of all open slides side by side; every slide is read whole",
         )
         self.patch_note = ToneLabel()
         self.tabs = QTabWidget()
@@ -106,13 +106,13 @@ class DistributionsWidget(MeasuringWidget):
         self.show_known()
 
     def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (patches are those of every slide)
-        """Patches as large, and of as much tissue, as here."""
+        """Size of the patches and minimum share of tissue as chosen here."""
         patch_px = self._patch_px if self._is_patch_chosen else None
         return ReportChoices(EvaluationSettings(patch_px=patch_px, minimum_tissue=self.tissue_box.value / 100))
 
     @property
     def needs_tissue(self) -> bool:
-        """One pass over the pixels gives tissue and frame, and patches are those of the tissue."""
+        """Whether the tissue is needed: always, as one pass measures tissue and frame, and patches need it too."""
         return True
 
     def plots(self) -> Sequence[Plot]:
@@ -129,7 +129,7 @@ class DistributionsWidget(MeasuringWidget):
         return parts
 
     def show_known(self) -> None:
-        """Show what is measured of what is chosen."""
+        """Show the results of the current choice."""
         place, real = self.place, self.real
         self._follow_patch(place)
         self._compared = self._known_values()
@@ -151,7 +151,7 @@ class DistributionsWidget(MeasuringWidget):
         self._show_patches()
 
     def go_to_patch(self, patch: Patch) -> None:
-        """Go to a patch in the viewer, and frame it."""
+        """Centre the view on a patch, and frame it."""
         layer = patch.violin.source.layer()
         if layer is None or layer not in self._viewer.layers:
             self.bar.say(f"{patch.violin.name!r} is not open any more: open it again to go to its patches.")
@@ -161,7 +161,7 @@ class DistributionsWidget(MeasuringWidget):
         self._show_patch(patch)
 
     def end(self) -> None:
-        """End all that runs, before the widget goes away."""
+        """Stop all threads before the widget is deleted."""
         super().end()
         self._frame.remove()
 
@@ -175,7 +175,7 @@ class DistributionsWidget(MeasuringWidget):
         ):
             self.tabs.addTab(stacked(fields), title)
         region = titled_rows({"Region": self.region_form})
-        title = QLabel("How far apart the grey levels are")
+        title = QLabel("Distances of the grey level distributions")
         self.lay_out([self.pair_form, region, title, self.sizes_table, self.tabs])
 
     def _save_values(self, what: str, plot: HistogramPlot | QuantilePlot) -> QPushButton:
@@ -183,7 +183,7 @@ class DistributionsWidget(MeasuringWidget):
             [
                 self.figure_entry(what, plot),
                 self.table_entry("Values of the plot", what, "CSV", plot.rows),
-                self.table_entry("How far apart", "distances", "CSV of the table above", self._distances),
+                self.table_entry("Distances", "distances", "CSV of the table above", self._distances),
             ]
         )
 
@@ -193,7 +193,7 @@ class DistributionsWidget(MeasuringWidget):
             [
                 self.figure_entry("patches", self.violins),
                 self.table_entry(
-                    "Patches", "patches", "CSV, a row per patch and channel", lambda: patch_records(self._patches)
+                    "Patches", "patches", "CSV, one row per patch and channel", lambda: patch_records(self._patches)
                 ),
                 self.table_entry("Heterogeneity", "heterogeneity", *heterogeneity),
             ]
@@ -221,7 +221,7 @@ class DistributionsWidget(MeasuringWidget):
         self.changed()
 
     def _follow_patch(self, place: ComparedChannel | None) -> None:
-        """Until another edge is chosen, that of a report of this slide."""
+        """Propose the side of a patch that a report of this slide has, until the user chooses another one."""
         if place is not None and not self._is_patch_chosen:
             with self.patch_box.changed.blocked():
                 self.patch_box.value = EvaluationSettings().patch_of(place.slide.shape)
@@ -245,7 +245,7 @@ class DistributionsWidget(MeasuringWidget):
         return None if nuclei is None else tissue_part(source.slide, nuclei)
 
     def _value_parts(self) -> list[Part]:
-        """Of each prediction, where there is a real channel."""
+        """Parts that compare each prediction with the real channel; none without one."""
         real, region = self.real, self.region_form
         if real is None:
             return []
@@ -296,13 +296,13 @@ class DistributionsWidget(MeasuringWidget):
         for violin in self.violins.violins:
             layer = violin.source.layer()
             is_seen = layer is not None and layer.visible and layer in self._viewer.layers
-            place = pixel_at(layer, position) if layer is not None and is_seen else None
-            if place is not None:
-                found += violin.patches_at(place[0] // violin.patch_px, place[1] // violin.patch_px)
+            pixel = pixel_at(layer, position) if layer is not None and is_seen else None
+            if pixel is not None:
+                found += violin.patches_at(pixel[0] // violin.patch_px, pixel[1] // violin.patch_px)
         self.violins.mark(found)
 
     def _same_place(self, patch: Patch) -> list[Patch]:
-        """The patch in all violins of its slide, and in those of the predictions of this slide."""
+        """The same patch in all violins of its slide and of the predictions of this slide."""
         source = patch.violin.source
         return [
             same

@@ -1,1 +1,1 @@
-"""Parts that several dock widgets are made of: forms, plots, tables, progress, saving."""
+"""Parts that several dock widgets share: forms, plots, tables, progress, saving."""

@@ -1,4 +1,4 @@
-"""Region in which a pair is compared: the frame, the tissue, or what was drawn; the same part at every level."""
+"""Region in which a pair is compared: the frame, the tissue, or drawn regions; the same area at every level."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Compared: TypeAlias = "RegionMask | Annotation"
 
 
 def found_region(title: str, wanted: Wanted, shape: tuple[int, int]) -> Compared:
-    """Make a region of a slide of what was chosen. It may take time: not for the GUI thread."""
-    found = wanted.region() if isinstance(wanted, Drawn) else wanted
-    return replace(found or RegionMask.whole(shape), name=title)
+    """Make the region of a slide that the user chose. It may take time: not for the GUI thread."""
+    region = wanted.region() if isinstance(wanted, Drawn) else wanted
+    return replace(region or RegionMask.whole(shape), name=title)
 
 
 def region_pairs(
@@ -33,7 +33,8 @@ def region_pairs(
 
     if isinstance(region, Annotation):
         box = region.bounds(real.slide.shape)
-        slides = [one.slide.cut(*box.slices) for one in (real, predicted)]
+        # only the box around an outline is read
+        slides = [channel.slide.cut(*box.slices) for channel in (real, predicted)]
         rois = (_moved(region, box),)
         pairs = yield from slide_pairs(slides[0], real.channel, slides[1], predicted.channel, rois=rois)
         return pairs.rois[0]

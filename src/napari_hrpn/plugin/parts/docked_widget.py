@@ -1,4 +1,4 @@
-"""Base of the dock widgets: it ends what it runs, however it is closed, and fits on small screens."""
+"""Base class of the dock widgets: it stops its threads however it is closed, and fits on small screens."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _SETTLING_MS = 100
 
 
 class DockedWidget(QWidget):
-    """A widget in a dock of napari's; a subclass says in `end` what is to be ended."""
+    """A widget in a dock of napari; a subclass stops its threads and disconnects its signals in `end`."""
 
     least_width_px = 0
     _is_shut_down = False
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
-        """Wide enough for a plot or a table that one can read."""
+        """Return a size that is wide enough for a readable plot or table."""
         hint: QSize = super().sizeHint()
         return hint.expandedTo(QSize(self.least_width_px, hint.height()))
 
     def shut_down(self) -> None:
-        """End all that runs, before the widget goes away; called again, it does nothing."""
+        """Stop all threads before the widget is deleted; a second call does nothing."""
         if not self._is_shut_down:
             self._is_shut_down = True
             self.end()
 
     def end(self) -> None:
-        """End all that runs; called once."""
+        """Stop all threads; called once."""
         raise NotImplementedError
 
     def event(self, event: QEvent | None) -> bool:
-        """Notice that its dock is closed, or is going to be deleted with the viewer."""
+        """Shut down when the dock is closed, or deleted with the viewer."""
         handled = bool(super().event(event))
         if event is not None and event.type() == QEvent.Type.ParentChange:
             parent = self.parent()
@@ -42,12 +42,12 @@ class DockedWidget(QWidget):
                 self.shut_down()
             else:
                 soon(self, self._become_a_tab).start()
-                # a viewer that is closed deletes its docks with what is in them; this signal comes before that
+                # a viewer that is closed deletes its docks and their widgets; this signal comes before that
                 parent.destroyed.connect(self.shut_down)
         return handled
 
     def _become_a_tab(self) -> None:
-        """Stand behind a dock of this package that is there already, instead of taking half of its room."""
+        """Join the tabs of another dock of this package, instead of taking half of its space."""
         window, dock = self.window(), self.parent()
         if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget) or dock.isFloating():
             return
@@ -60,22 +60,22 @@ class DockedWidget(QWidget):
             dock.show()
             dock.raise_()
         if ours:
-            # once the dock has its place among the tabs
+            # the width is set after Qt has placed the dock among the tabs
             soon(self, self._widen, _SETTLING_MS).start()
 
     def _widen(self) -> None:
-        """Give the tabs the width that this one asks for, as far as the image keeps most of the window."""
+        """Give the tabs the width that this widget needs, but leave most of the window to the image."""
         window, dock = self.window(), self.parent()
         if not isinstance(window, QMainWindow) or not isinstance(dock, QDockWidget):
             return
-        wanted = min(self.sizeHint().width(), int(_MOST_OF_WINDOW * window.width()))
-        if dock.width() < wanted:
-            window.resizeDocks([dock], [wanted], Qt.Orientation.Horizontal)
+        width = min(self.sizeHint().width(), int(_MOST_OF_WINDOW * window.width()))
+        if dock.width() < width:
+            window.resizeDocks([dock], [width], Qt.Orientation.Horizontal)
 
 
 def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
-    """A view without a frame on a widget that may be higher than the screen."""
-    area = QScrollArea() if sideways else _Upright()
+    """Put a widget that may be higher than the screen into a scroll area without a frame."""
+    area = QScrollArea() if sideways else _VerticalScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
     if not sideways:
@@ -84,8 +84,8 @@ def scrolling(contents: QWidget, *, sideways: bool = False) -> QScrollArea:
     return area
 
 
-class _Upright(QScrollArea):
-    """Scrolls up and down only, so nothing may lie behind the scroll bar."""
+class _VerticalScrollArea(QScrollArea):
+    """Scrolls up and down only; it is wide enough that the scroll bar covers nothing."""
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         hint, contents, bar = super().minimumSizeHint(), self.widget(), self.verticalScrollBar()

@@ -1,6 +1,6 @@
-"""Rows of forms with aligned titles, drop-down lists, numbers with units, and folds; on magicgui.
+"""Rows of forms with aligned titles, drop-down lists, numbers with units, and folds; made with magicgui.
 
-What only Qt can do, such as lists to tick and plots, stands beside fields of magicgui in the same rows.
+Plain Qt widgets that magicgui does not have, such as checkable lists and plots, stand in the same rows.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ _SCROLL_BAR_PX = 24
 _ARROW_PX = 38
 _GAP_PX = 4
 _MOST_STRETCH = 200
-"""Of plots: what is left of the height is theirs."""
+"""Stretch factor of plots, which get the rest of the height."""
 
 
 class _ComboBox(ComboBox):
-    """Emits `changed` for None too, which is a choice as any other."""
+    """Emits `changed` for None too, which is a choice like any other; magicgui would not."""
 
     def _on_value_change(self, value: _Value = None) -> None:
         self.changed.emit(value)
 
 
 def combo_box(tooltip: str, choices: Choices = (), title: str = "") -> ComboBox:
-    """A drop-down list; `offer` changes its choices."""
+    """Make a drop-down list; `offer` changes its choices."""
     box = _ComboBox(choices=choices, tooltip=tooltip, label=title)
     elide_names(box)
     return box
 
 
 def elide_names(box: ComboBox) -> None:
-    """Keep long names from making the dock wider: they are elided, and shown in full in the open list."""
+    """Elide long names, which would make the dock wider; the open list shows them in full."""
     box.native.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     box.native.setMinimumContentsLength(8)
     box.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -69,7 +69,7 @@ def elide_names(box: ComboBox) -> None:
 
 
 class _Elided(QObject):
-    """Draws a drop-down list with a text that is too long shortened in its middle, where Qt cuts it off."""
+    """Draws a drop-down list and shortens a long text in its middle; Qt would cut off its end."""
 
     def eventFilter(self, box: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 (Qt's name)
         is_drawn = event is not None and event.type() == QEvent.Type.Paint and isinstance(box, QComboBox)
@@ -79,11 +79,11 @@ class _Elided(QObject):
 
 
 def _paint_elided(box: QComboBox, taken_px: int) -> None:
-    """Draw a drop-down list, its text elided where it is longer than what the arrow and margins leave."""
+    """Draw a drop-down list, with its text elided to the width beside arrow and margins."""
     option = QStyleOptionComboBox()
     box.initStyleOption(option)
-    room = box.width() - taken_px
-    option.currentText = box.fontMetrics().elidedText(box.currentText(), Qt.TextElideMode.ElideMiddle, room)
+    text_px = box.width() - taken_px
+    option.currentText = box.fontMetrics().elidedText(box.currentText(), Qt.TextElideMode.ElideMiddle, text_px)
     painter = QStylePainter(box)
     painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
     painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
@@ -91,27 +91,27 @@ def _paint_elided(box: QComboBox, taken_px: int) -> None:
 
 
 def offer(box: ComboBox, choices: Choices, value: _Value = _KEEP) -> None:
-    """Change a list, and choose a value, or what was chosen, if that is in the list; nothing is emitted."""
+    """Change the choices of a list, and choose a value, or keep the current one; no signal is emitted."""
     titles = [title for title, _ in choices]
-    # magicgui takes two of one title for one
+    # magicgui would merge two choices with the same title
     unique = [
         (title if title not in titles[:index] else f"{title} ({titles[:index].count(title) + 1})", choice)
         for index, (title, choice) in enumerate(choices)
     ]
-    wanted = box.value if value is _KEEP else value
+    chosen = box.value if value is _KEEP else value
     with box.changed.blocked():
-        # magicgui would append what is new, whatever its place
+        # magicgui would append new choices at the end instead of inserting them
         box.native.clear()
-        # it falls back on the first list when the box is placed, unless it can ask for it
+        # magicgui resets a plain list to the first one when the box gets a parent; a function it calls again
         box.choices = lambda _: unique
-        if wanted in box.choices:
-            box.value = wanted
+        if chosen in box.choices:
+            box.value = chosen
     opened = box.native.view()
     opened.setMinimumWidth(opened.sizeHintForColumn(0) + _SCROLL_BAR_PX)
 
 
 def number_box(value: float, least: float, most: float, unit: str, tooltip: str, decimals: int = 0) -> FloatSpinBox:
-    """A number with its unit."""
+    """Make a box for a number with its unit."""
     box = FloatSpinBox(min=least, max=most, step=1, tooltip=tooltip)
     box.native.setDecimals(decimals)
     box.native.setSuffix(f" {unit}".rstrip())
@@ -120,21 +120,21 @@ def number_box(value: float, least: float, most: float, unit: str, tooltip: str,
 
 
 def browse_button(tooltip: str) -> PushButton:
-    """A small button that opens a file dialog."""
+    """Make a small button for opening a file dialog."""
     button = PushButton(text="…", tooltip=tooltip)
     button.native.setFixedWidth(_BROWSE_BUTTON_PX)
     return button
 
 
 def form_rows(fields: Sequence[Widget]) -> Container:
-    """Titled fields of magicgui, one below the other."""
+    """Stack titled fields of magicgui."""
     rows = Container(widgets=fields)
     align_titles(rows)
     return rows
 
 
 def align_titles(rows: Container) -> None:
-    """Take away the margins of rows, and give their titles the width of those in other forms."""
+    """Remove the margins of rows, and give their titles the width of those in other forms."""
     rows.margins = (0, 0, 0, 0)
     titled = [labelled for field in rows if (labelled := field._labeled_widget()) is not None]
     width = max((_title_width(labelled.native.findChild(QLabel)) for labelled in titled), default=0)
@@ -143,14 +143,14 @@ def align_titles(rows: Container) -> None:
 
 
 def field_row(title: str, fields: Sequence[Widget], *, labels: bool = False) -> Container:
-    """Fields of magicgui beside each other that have one title."""
+    """Put fields of magicgui side by side under one title."""
     row = Container(widgets=fields, layout="horizontal", labels=labels, label=title)
     row.margins = (0, 0, 0, 0)
     return row
 
 
 def titled_rows(fields: Mapping[str, _Field]) -> QWidget:
-    """Rows with titles, which line up with those of other forms and show the tooltip of their field."""
+    """Make rows with titles, which line up with those of other forms and show the tooltip of their field."""
     rows = QWidget()
     form = QFormLayout(rows)
     form.setContentsMargins(0, 0, 0, 0)
@@ -164,7 +164,7 @@ def titled_rows(fields: Mapping[str, _Field]) -> QWidget:
 
 
 def stacked(fields: Sequence[_Field], *, top_px: int = _GAP_PX, right_px: int = 0) -> QWidget:
-    """Fields under each other, at the top."""
+    """Stack fields at the top of a widget; plots and tabs get the rest of its height."""
     whole = QWidget()
     layout = QVBoxLayout(whole)
     layout.setContentsMargins(0, top_px, right_px, 0)
@@ -175,7 +175,7 @@ def stacked(fields: Sequence[_Field], *, top_px: int = _GAP_PX, right_px: int = 
 
 
 def side_by_side(first: _Field, second: _Field, *, is_second_wide: bool = True) -> QWidget:
-    """Two fields side by side; the tooltip of the first is that of both."""
+    """Put two fields side by side; the space between them shows the tooltip of the first."""
     whole = QWidget()
     whole.setToolTip(_native(first).toolTip())
     line = QHBoxLayout(whole)
@@ -186,7 +186,7 @@ def side_by_side(first: _Field, second: _Field, *, is_second_wide: bool = True) 
 
 
 class FolderField(FileEdit):
-    """A folder that a widget proposes and the user may change; `changed` says that one was chosen."""
+    """A folder that a widget proposes and the user may change; `changed` is emitted when one is chosen."""
 
     def __init__(self, title: str, tooltip: str, button_tooltip: str, unknown: str = "") -> None:
         self._explanation = tooltip
@@ -196,14 +196,14 @@ class FolderField(FileEdit):
         self.choose_btn.text, self.choose_btn.tooltip = "…", button_tooltip
         self.choose_btn.native.setFixedWidth(_BROWSE_BUTTON_PX)
         self.line_edit.native.setPlaceholderText(unknown)
-        # a path that is being typed is none yet
+        # a path counts only once it is typed completely
         self.line_edit.changed.disconnect()
         self.line_edit.native.editingFinished.connect(self._take_typed)
         self._show()
 
     @property
     def chosen(self) -> Path | None:
-        """The folder that was chosen, if any."""
+        """The folder that the user chose; None for none."""
         return self._chosen
 
     @property
@@ -212,12 +212,12 @@ class FolderField(FileEdit):
         return self._chosen or self._proposed
 
     def propose(self, folder: Path | None) -> None:
-        """Show what is going to be used as long as nothing is chosen."""
+        """Show a folder that is used as long as the user chooses none."""
         self._proposed = folder
         self._show()
 
     def choose(self, folder: Path | None) -> None:
-        """Use a folder; None takes back what was chosen."""
+        """Use a folder; None returns to the proposed one."""
         self._chosen = folder
         self._show()
         self.changed.emit(folder)
@@ -241,7 +241,7 @@ class FolderField(FileEdit):
 
 
 class Fold(QCollapsible):
-    """A heading that folds and unfolds a widget; what is folded away does not get the Tab key."""
+    """A heading that folds and unfolds a widget; the Tab key skips folded fields."""
 
     def __init__(self, title: str, contents: QWidget) -> None:
         super().__init__(title, expandedIcon="▾", collapsedIcon="▸")
@@ -251,7 +251,7 @@ class Fold(QCollapsible):
 
 
 def _title_width(label: QLabel) -> int:
-    """Width of a title, which is that of other forms too unless it is longer."""
+    """Width of a title, equal in all forms unless the title is longer than usual."""
     # napari's style sheet makes the letters wider once the label is shown
     letters = label.fontMetrics()
     longest: int = max(letters.horizontalAdvance(title) for title in (_LONGEST_TITLE, label.text()))

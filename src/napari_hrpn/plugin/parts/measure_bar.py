@@ -1,6 +1,6 @@
-"""Parts of a measurement, and the bar that runs them: Measure, Cancel, progress, time left and a sentence.
+"""Parts of a measurement, and the bar that runs them: Measure, Cancel, progress, time left and a message.
 
-A part is computed once in a thread and remembered while nothing changed; its key names all that it depends on.
+A part is computed once, in a thread, and its result is remembered under a key made of all that it depends on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_KEPT = 32
 _STEPS = 1000
 _BY_IDENTITY: Any = object.__eq__
 _LEAST_SHARE = 0.02
-"""Below it, nothing is said of the time left."""
+"""Below this share, the time left is not shown: it is too uncertain."""
 
 _Steps: TypeAlias = "Generator[Progress, None, Any]"
 _Value: TypeAlias = Any
@@ -40,12 +40,12 @@ _Value: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Something to compute."""
+    """A computation with one result."""
 
-    key: Hashable  # What it is, and of what
-    words: str  # What is being done while it is computed
-    weight: float  # About how many pixels are read
-    # Called in the thread with the results of the parts before by their keys
+    key: Hashable  # the function, and all that its result depends on
+    words: str  # shown while it is computed
+    weight: float  # about how many pixels are read
+    # called in the thread with the results of the former parts by their keys
     begin: Callable[[Mapping[Hashable, Any]], _Steps]
 
 
@@ -58,14 +58,14 @@ class Finished:
 
 
 class Remembered(OrderedDict["Hashable", Any]):
-    """Results of parts by their keys; the one that was not used for longest goes where there are too many."""
+    """Results of parts by their keys; if there are too many, the least recently used one is dropped."""
 
     def __init__(self, most: int = MOST_KEPT) -> None:
         super().__init__()
         self._most = most
 
     def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever was kept)
-        """Result of a part, which is used now; None where there is none."""
+        """Result of a part, marked as used; None if it is not known."""
         if key in self:
             self.move_to_end(key)
         return self.get(key)
@@ -79,24 +79,24 @@ class Remembered(OrderedDict["Hashable", Any]):
 
 
 def who(thing: object) -> Hashable:
-    """Something to name a slide or a layer with in a key, which does not keep it in memory."""
+    """Make a key of a slide or a layer, which does not keep it in memory."""
     return weakref.ref(thing)
 
 
 def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
-    """Work for `BackgroundRun` that computes those parts that are not known, one after the other.
+    """Make work for `BackgroundRun` that computes those parts that are not known, one after the other.
 
-    It yields `Progress` of all of them and `Finished`, and returns whether it was not stopped.
+    It yields `Progress` of all of them and `Finished`, and returns False if it was stopped.
     """
     results = dict(known)
-    wanted = [part for part in parts if part.key not in results]
-    total = sum(part.weight for part in wanted) or 1.0
+    missing = [part for part in parts if part.key not in results]
+    total = sum(part.weight for part in missing) or 1.0
 
     def work(stop: threading.Event) -> Generator[Progress | Finished, None, bool]:
         """Compute the parts."""
         begun, done = time.monotonic(), 0.0
         try:
-            for part in wanted:
+            for part in missing:
                 shown = partial(_progress, part, done / total, total, begun)
                 yield shown(Progress(0, 1))
                 results[part.key] = yield from relayed(part.begin(results), shown, stop)
@@ -110,29 +110,29 @@ def in_turn(parts: Sequence[Part], known: Mapping[Hashable, Any]) -> Work:
 
 
 def _progress(part: Part, share_before: float, total: float, begun: float, of_part: Progress) -> Progress:
-    """Progress of all parts, from what one of them reports of itself."""
+    """Progress of all parts, from the progress of one of them."""
     share = min(1.0, share_before + of_part.share * part.weight / total)
     elapsed = time.monotonic() - begun
     return Progress(share, 1, part.words, elapsed * (1 - share) / share if share > _LEAST_SHARE else None)
 
 
 def step(words: str, weight: float, function: Callable[..., Any], *arguments: _Value, key: Hashable = None) -> Part:
-    """A part that calls a function, which may yield its progress; a part among the arguments stands for its result.
+    """Make a part that calls a function, which may yield its progress; a part among the arguments gives its result.
 
-    The key is made of the function and its arguments, unless some of these cannot be told apart.
+    The key is made of the function and its arguments; give one if these do not identify the result.
     """
 
     def begin(results: Mapping[Hashable, Any]) -> _Steps:
         """Call the function, in the thread."""
-        known = [results[one.key] if isinstance(one, Part) else one for one in arguments]
-        found = function(*known)
-        return (yield from found) if isinstance(found, GeneratorType) else found
+        values = [results[argument.key] if isinstance(argument, Part) else argument for argument in arguments]
+        result = function(*values)
+        return (yield from result) if isinstance(result, GeneratorType) else result
 
     return Part((function.__qualname__, *map(_key, arguments)) if key is None else key, words, weight, begin)
 
 
 def _key(argument: _Value) -> Hashable:
-    """What an argument is in a key: parts, regions, channels and settings by what they hold, slides by identity."""
+    """Make the key of an argument: parts, regions, channels and settings by their content, slides by identity."""
     if isinstance(argument, list | tuple):
         return tuple(map(_key, argument))
     if isinstance(argument, ProbeImage):
@@ -140,16 +140,16 @@ def _key(argument: _Value) -> Hashable:
     named: Hashable = getattr(argument, "key", None) or getattr(argument, "digest", None)
     if named is not None:
         return named
-    # whatever is equal to itself alone, such as a slide
+    # objects without an equality of their own, such as slides, are compared by identity
     is_thing = argument is not None and type(argument).__eq__ is _BY_IDENTITY
     return who(argument) if is_thing else argument
 
 
 class MeasureBar(MessagePanel):
-    """Starts, follows and ends measurements, and remembers their parts.
+    """Starts, shows and stops measurements, and remembers their results.
 
-    `asked` says that the user wants to measure, `found` carries the key of a part that has its result, `ended` says
-    that nothing runs any more, and carries whether all was measured.
+    `asked` is emitted when the user presses Measure, `found` with the key of a part that has its result, `ended` when
+    nothing runs any more, with True if everything was measured.
     """
 
     asked = Signal()
@@ -163,9 +163,9 @@ class MeasureBar(MessagePanel):
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip(tooltip)
         self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop after the block that is being read; what is finished is kept")
+        self.cancel_button.setToolTip("Stop after the current block; finished results are kept")
         self.bar = QProgressBar()
-        self.bar.setToolTip("Share of all that is to be measured")
+        self.bar.setToolTip("Share of the measurement that is done")
         self.buttons = QHBoxLayout()
         self.buttons.addWidget(self.measure_button)
         self.buttons.addWidget(self.cancel_button)
@@ -184,7 +184,7 @@ class MeasureBar(MessagePanel):
         return self._task.is_busy
 
     def start(self, parts: Sequence[Part]) -> bool:
-        """Compute the parts that are not known; nothing is done while others are computed."""
+        """Start to compute the parts that are not known; returns False if there are none, or others are computed."""
         if self.is_running or all(part.key in self.results for part in parts):
             return False
         self._task.do(in_turn(parts, self.results), self._end, self._fail, self._take)
@@ -195,23 +195,23 @@ class MeasureBar(MessagePanel):
         return True
 
     def refuse(self, sentence: str) -> None:
-        """Show why something cannot be done, in the colour of what went wrong."""
+        """Show why something cannot be done, in the colour of errors."""
         self.say(sentence, PROBLEM)
 
     def cancel(self) -> None:
-        """Stop after the step that is being done; what is finished is kept."""
+        """Stop after the current step; finished parts are kept."""
         if self.is_running:
             self._task.cancel()
             self.cancel_button.setEnabled(False)
             self.say("Stopping after this block …")
 
     def abandon(self) -> None:
-        """Stop, emit nothing more and forget all results, for the widget is going away."""
+        """Stop, emit nothing more and forget all results; for a widget that is about to be deleted."""
         self._task.abandon()
         self.results.clear()
 
     def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
-        """Result of a part; None where it is not known."""
+        """Result of a part; None if it is not known."""
         return self.results.known(key)
 
     def _take(self, news: Progress | Finished) -> None:
@@ -227,7 +227,7 @@ class MeasureBar(MessagePanel):
             self.say(f"{news.words} …")
 
     def _end(self, is_complete: bool) -> None:
-        self.say("" if is_complete else "Stopped; Measure goes on with what is missing.")
+        self.say("" if is_complete else "Stopped; Measure resumes where it stopped.")
         self._stopped(is_complete)
 
     def _fail(self, error: BaseException) -> None:

@@ -1,6 +1,6 @@
-"""Dock widget that measures a real slide and its predictions: what is chosen, a run, the results, colours, an end.
+"""Base class of the dock widgets that measure a real slide and its predictions.
 
-What is shown always belongs to what is chosen; what is not known yet is not shown.
+A widget always shows the results of the current choice; results of a former choice disappear.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
     Entry = tuple[str, str, Callable[[], None]]
 
 _UNASKED_WEIGHT = 128e6
-"""In pixels that are read: what takes some seconds is measured without being asked."""
+"""Pixels read: a measurement up to this size takes some seconds, and starts without the button."""
 
 
 class MeasuringWidget(DockedWidget):
-    """A dock widget that measures a real slide and its predictions; a subclass makes its `region_form`.
+    """Dock widget that measures a real slide and its predictions.
 
-    A subclass gives the parts of its measurement, and shows what is known of them.
+    A subclass makes its `region_form`, returns the parts of its measurement, and shows their results.
     """
 
     region_form: RegionForm
@@ -78,7 +78,7 @@ class MeasuringWidget(DockedWidget):
         self.bar.ended.connect(self.changed)
 
     def parts(self) -> list[Part]:
-        """What is to be measured now."""
+        """Parts of the measurement of the current choice."""
         raise NotImplementedError
 
     def show_known(self) -> None:
@@ -86,20 +86,20 @@ class MeasuringWidget(DockedWidget):
         raise NotImplementedError
 
     def plots(self) -> Sequence[Plot]:
-        """All plots, to give them the colours of the theme."""
+        """All plots, which are drawn in the colours of the theme."""
         raise NotImplementedError
 
     @property
     def needs_tissue(self) -> bool:
-        """Whether what is to be measured depends on the tissue."""
+        """Whether the measurement depends on the tissue."""
         raise NotImplementedError
 
     def report_choices(self, slide: Slide) -> ReportChoices:  # noqa: ARG002 (of the slide that is reported)
-        """What a report takes over from what is chosen here."""
+        """Choices of this widget that a report uses."""
         return ReportChoices()
 
     def reported_rois(self) -> Sequence[Region]:
-        """Regions of interest that a report has a part of its own for."""
+        """Regions of interest that a report measures one by one."""
         return ()
 
     def _choices(self, slide: Slide) -> ReportChoices:
@@ -107,21 +107,21 @@ class MeasuringWidget(DockedWidget):
 
     @property
     def real(self) -> ComparedChannel | None:
-        """The real channel; it may be there without any prediction."""
+        """The real channel, with or without predictions."""
         return self.pair_form.real
 
     @property
     def predictions(self) -> tuple[ComparedChannel, ...]:
-        """What was predicted, with a real channel or alone."""
+        """The predictions, with or without a real channel."""
         return self.pair_form.predictions
 
     @property
     def place(self) -> ComparedChannel | None:
-        """The real channel; where there is none, another one that lies where the predictions do."""
+        """The channel that stands for the slide: the real one, else another one that lies on the predictions."""
         return self.pair_form.place
 
     def required_place(self) -> ComparedChannel:
-        """The place of the slide, with its tissue if that is the region; where there is none, an error says why."""
+        """Return `place`; an error says why there is none, or no tissue if that is the region."""
         if self.place is None:
             raise UserError(self.pair_form.problem or "")
         if self.region_form.value == TISSUE and self.tissue.mask is None:
@@ -130,7 +130,7 @@ class MeasuringWidget(DockedWidget):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is read or measured, and all that is known is shown."""
+        """Whether nothing is read or measured, and all results are shown."""
         is_running = self.bar.is_running or self.tissue.is_busy
         is_listed = self.pair_form.is_settled and self.region_form.is_settled
         is_shown = not self._soon.isActive() and all(plot.is_drawn for plot in self.plots())
@@ -138,26 +138,26 @@ class MeasuringWidget(DockedWidget):
 
     @property
     def message(self) -> str:
-        """The last thing that was said to the user."""
+        """The last message to the user."""
         return self.bar.message
 
     def measure(self) -> None:
-        """Measure what is not known yet."""
+        """Measure the parts that are not known yet."""
         self.pair_form.look_again()
-        self.start(self.parts, lambda _: self.bar.say("Nothing has changed: all of this is measured."))
+        self.start(self.parts, lambda _: self.bar.say("Nothing has changed: everything is measured."))
 
-    def start(self, wanted: Callable[[], Sequence[Part]], when_known: Callable[[Sequence[Part]], None]) -> None:
-        """Compute parts that are not known, once the tissue is known."""
+    def start(self, make_parts: Callable[[], Sequence[Part]], when_known: Callable[[Sequence[Part]], None]) -> None:
+        """Compute parts that are not known, as soon as the tissue is known."""
         if self.bar.is_running:
             return
         if self._waits_for_tissue:
-            self.tissue.when_known(lambda: self.start(wanted, when_known))
+            self.tissue.when_known(lambda: self.start(make_parts, when_known))
             self.bar.say(LOOKING_FOR_TISSUE)
             return
         try:
-            parts = wanted()
+            parts = make_parts()
         except (UserError, SlideError) as error:
-            # shown until something changes
+            # the sentence stays until the choice changes
             self._missing = str(error)
             self.bar.refuse(self._missing)
             return
@@ -165,12 +165,12 @@ class MeasuringWidget(DockedWidget):
             when_known(parts)
 
     def changed(self, _: object = None) -> None:
-        """Show what is known of other choices, once for all that changes in this moment."""
+        """Show the results of the new choice; several changes at once are shown once."""
         if not self._is_shut_down:
             self._soon.start()
 
     def end(self) -> None:
-        """End all that runs, before the widget goes away."""
+        """Stop all threads before the widget is deleted."""
         self._soon.stop()
         self.bar.abandon()
         self.report.abandon()
@@ -181,7 +181,7 @@ class MeasuringWidget(DockedWidget):
         self._theme.stop()
 
     def lay_out(self, contents: Sequence[QWidget]) -> None:
-        """Stand widgets under each other, in a view that scrolls; the bar stays in sight under it."""
+        """Stack widgets in a scroll area; the bar below it always stays in view."""
         layout = QVBoxLayout(self)
         layout.addWidget(scrolling(stacked(contents, top_px=0, right_px=6), sideways=True), 1)
         layout.addWidget(self.bar)
@@ -191,11 +191,11 @@ class MeasuringWidget(DockedWidget):
         self.tissue.look_at(self.place)
 
     def table_entry(self, title: str, what: str, tooltip: str, rows: Callable[[], Rows]) -> Entry:
-        """Entry of the menu of a button, which saves a table."""
+        """Menu entry that saves a table."""
         return f"{title} …", tooltip, lambda: self.save_rows(what, rows())
 
     def figure_entry(self, what: str, plot: Plot) -> Entry:
-        """Entry of the menu of a button, which saves a plot."""
+        """Menu entry that saves a plot."""
         return "Figure …", "PNG or SVG, dark on white", lambda: self.save_plot(what, plot)
 
     def save_rows(self, what: str, rows: Rows) -> None:
@@ -210,7 +210,7 @@ class MeasuringWidget(DockedWidget):
         self._ask_and_save(what, FIGURES, lambda path, **how: write_figure(plot.figure_to_save(), path, **how))
 
     def _ask_and_save(self, what: str, kinds: str, write: Callable[..., None]) -> None:
-        """Ask where to save something of the slide, save it, and tell."""
+        """Ask where to save something of the slide, save it, and show where it is."""
         source = None if self.place is None else self.place.slide.source
         title = "slide" if source is None else slide_name(source)
         proposal = folder_beside(source) / f"{title} {what}{ending_of(kinds)}"
@@ -235,27 +235,27 @@ class MeasuringWidget(DockedWidget):
         self._measure_unasked()
 
     def _measure_unasked(self) -> None:
-        """Measure in the background what does not take long; once, until something else is chosen."""
+        """Measure in the background what takes only seconds; once, until the choice changes."""
         try:
             parts = self.parts()
         except (UserError, SlideError) as error:
             self._say_missing(str(error))
             return
         self._say_missing("")
-        asked = [part.key for part in parts]
+        keys = [part.key for part in parts]
         missing = [part for part in parts if part.key not in self.bar.results]
         self.bar.measure_button.setVisible(bool(missing))
-        if not self.is_measured_unasked or asked == self._begun or self._waits_for_tissue:
+        if not self.is_measured_unasked or keys == self._begun or self._waits_for_tissue:
             return
         if self.bar.is_running:
-            # of what is chosen no more; its end comes back here
+            # a former choice is still measured; when it has ended, this method runs again
             self.bar.cancel()
         elif missing and sum(part.weight for part in missing) <= _UNASKED_WEIGHT:
-            self._begun = asked
+            self._begun = keys
             self.bar.start(parts)
 
     def _say_missing(self, sentence: str) -> None:
-        """Say what is missing as long as it is, unless the form above says so already."""
+        """Show what is missing as long as it is, unless the form above shows it already."""
         is_said = sentence == self.pair_form.problem or self._waits_for_tissue
         missing, self._missing = self._missing, "" if is_said else sentence
         if not self.bar.is_running and (self._missing or self.bar.message == missing):

@@ -25,25 +25,25 @@ WARNING_MARK = "⚠"
 
 
 class UserError(Exception):
-    """Something cannot be done; the message is one sentence for the user."""
+    """Something cannot be done; its text is one sentence for the user."""
 
 
 def is_for_the_user(error: BaseException) -> bool:
-    """Whether the message of an error was made for the user."""
+    """Whether the text of an error was written for the user."""
     is_own = isinstance(error, ValueError) and type(error).__module__.startswith("napari_hrpn")
     return is_own or isinstance(error, UserError)
 
 
 def sentence_of(error: BaseException) -> str:
-    """The sentence of an error; one that was not foreseen is handed to napari, which shows where it was raised."""
+    """Return the sentence of an error; an unexpected error is also passed to napari, which shows its traceback."""
     if is_for_the_user(error):
         return str(error)
     notification_manager.receive_error(type(error), error, error.__traceback__)
-    return "Something went wrong in the program."
+    return "An unexpected error occurred in the program."
 
 
 class ToneLabel(QLabel):
-    """A sentence in one of four tones, readable in dark and light themes; it takes no room where it is empty."""
+    """A sentence in one of four tones, readable in dark and light themes; it takes no space while it is empty."""
 
     def __init__(self, tone: str = _QUIET) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ToneLabel(QLabel):
         self.setVisible(bool(sentence))
 
     def warn(self, sentences: Sequence[str]) -> None:
-        """Show warnings, one below the other; the former ones go."""
+        """Show warnings, one below the other, in place of the former ones."""
         self.say("\n".join(f"{WARNING_MARK} {sentence}" for sentence in sentences), _WARNING)
 
     def changeEvent(self, event: QEvent | None) -> None:  # noqa: N802 (Qt's name)
@@ -74,13 +74,13 @@ class ToneLabel(QLabel):
         colours = ON_LIGHT if viewer is not None and viewer.theme == "light" else ON_DARK
         colour = colours[self._tone]
         if colour != self._colour:
-            # a new style sheet is a change of style itself
+            # set first: a new style sheet emits a change of style, which calls this method again
             self._colour = colour
             self.setStyleSheet(f"color: {colour}")
 
 
 class MessagePanel(QWidget):
-    """A widget with a label for the last thing worth saying; a subclass lays it out."""
+    """A widget with a label for the last message; a subclass lays it out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,12 +94,12 @@ class MessagePanel(QWidget):
 
 
 def breakable(sentence: str) -> str:
-    """A sentence whose paths may be broken into lines: one long word would make the dock wider."""
+    """Allow line breaks within the paths of a sentence: one long word would make the dock wider."""
     return re.sub(r"([/\\_.-])", "\\1\u200b", sentence)
 
 
 def time_in_words(seconds: float) -> str:
-    """A length of time as one would say it."""
+    """Write a length of time in seconds, minutes or hours."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -108,8 +108,8 @@ def time_in_words(seconds: float) -> str:
 def warned_in_form(
     category: type[Warning], steps: Generator[_Report, None, _Result]
 ) -> Generator[_Report, None, _Result]:
-    """Run work of whose warnings the form shows those of a kind; scripts are warned as ever."""
-    # a warning is filtered by the module that runs the work, which is this one; recording warnings instead would catch
-    # those of other threads, and lose them
+    """Run work without its warnings of a category, which the form shows; scripts still get them."""
+    # the filter matches this module, which runs the work; recording warnings instead would also catch those of other
+    # threads, and lose them
     warnings.filterwarnings("ignore", category=category, module=rf"{re.escape(__name__)}\Z")
     return (yield from steps)

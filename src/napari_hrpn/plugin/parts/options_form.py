@@ -43,7 +43,7 @@ _GIGABYTE = 1e9
 
 
 class OptionsForm(Container):
-    """Asks for some fields of a settings class; the others stay as they are.
+    """Form for some fields of a settings class; the other fields keep their values.
 
     `fields` has the widgets by name; `changed` is emitted once, whether a field changes or `value` is set.
     """
@@ -75,7 +75,7 @@ class OptionsForm(Container):
 
     @property
     def value(self) -> _Settings:
-        """The settings, with what is chosen."""
+        """The settings as the form shows them."""
         return replace(self._base, **{name: widget.value for name, widget in self.fields.items()})
 
     @value.setter
@@ -84,7 +84,7 @@ class OptionsForm(Container):
         self.show_options(settings)
 
     def show_options(self, settings: _Settings, keep: Collection[str] = ()) -> None:
-        """Show settings, but for the fields that keep what is chosen."""
+        """Show settings, except in the fields of `keep`."""
         with self.changed.blocked():
             self._fill(settings, keep)
         self.changed.emit(self)
@@ -101,7 +101,7 @@ class OptionsForm(Container):
 
 
 def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
-    """Field for an option; with a list to choose from also where only the program knows what there is."""
+    """Make the field of an option; `has_choices` makes a list whose choices are offered later."""
     about = {"name": option.name, "label": option.title, "tooltip": textwrap.fill(option.help, _TOOLTIP_LETTERS)}
     widget: ValueWidget
     if option.choices or has_choices:
@@ -118,7 +118,7 @@ def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
 
 
 class _TextField(LineEdit):
-    """Text, or words with commas between them; what is being typed need not make sense yet."""
+    """Text, or words with commas between them; `changed` is emitted once the text is complete."""
 
     def __init__(self, *, is_list: bool, **about: str) -> None:
         self._is_list = is_list
@@ -135,7 +135,7 @@ class _TextField(LineEdit):
 
 
 class _NumberField(RangedWidget):
-    """Number with its unit; below the smallest one stands the word for None, if that is allowed."""
+    """Number with its unit; one step below the smallest number, the box shows the word for None, if allowed."""
 
     def __init__(self, option: Option, **about: str) -> None:
         self._option, self._scale = option, 100 if option.is_share else 1
@@ -170,10 +170,10 @@ class _NumberField(RangedWidget):
         return round(shown / self._scale, 6) if self._option.is_share else shown
 
     def set_value(self, value: _Value) -> None:
-        wanted = self.native.minimum() if value is None else self._scale * value
-        self.native.setValue(wanted)
-        if self.native.minimum() <= wanted <= self.native.maximum():
-            # digits that are not shown are kept, as long as nobody changes the number
+        shown = self.native.minimum() if value is None else self._scale * value
+        self.native.setValue(shown)
+        if self.native.minimum() <= shown <= self.native.maximum():
+            # digits that the box does not show are kept until the user changes the number
             self._exact = self.native.value(), value
 
     def _on_value_change(self, _: object = None) -> None:
@@ -181,18 +181,18 @@ class _NumberField(RangedWidget):
 
 
 class _ScientificBox(QDoubleSpinBox):
-    """Shows as many digits as a number has, such as a learning rate of 0.00001; its arrows double and halve it."""
+    """Box for numbers of any magnitude, such as a learning rate of 0.00001; its arrows double and halve the number."""
 
     def textFromValue(self, value: float) -> str:  # noqa: N802 (Qt's name)
-        """The number, in the form that is shorter."""
+        """Write a number in its shorter form."""
         return f"{value:.6g}"
 
     def valueFromText(self, text: str | None) -> float:  # noqa: N802 (Qt's name)
-        """The number that was typed."""
+        """Read a typed number."""
         return _number(text)
 
     def validate(self, text: str | None, position: int) -> tuple[QValidator.State, str, int]:
-        """Whether a text is a number, or may become one."""
+        """Whether a text is a number in range, or may become one."""
         try:
             is_in_range = self.minimum() <= _number(text) <= self.maximum()
         except ValueError:
@@ -216,20 +216,22 @@ class _LogarithmicBackend(QBaseRangedWidget):
 
 
 def find_devices() -> tuple[Device, ...]:
-    """Load what is slow to load, and look for processors; not for the GUI thread."""
+    """Import slow packages and find the devices; not for the GUI thread."""
     import zarr
 
     from napari_hrpn.inference import list_devices
 
-    # threads of zarr serve the GUI thread too, so they must not be started by one of low priority
+    # zarr's threads also serve the GUI thread and inherit a priority: a thread of low priority must not start them
     zarr.array(np.zeros(1))[:]
     return list_devices()
 
 
 def device_choices(devices: tuple[Device, ...]) -> list[tuple[str, str]]:
-    """Processors to choose from, the fastest by itself first; those of one title with their names."""
+    """Titles and names of the devices; the first choice is automatic. Devices with the same title show their names."""
     titles = [device.title for device in devices]
-    names = [one.title if titles.count(one.title) == 1 else f"{one.title} ({one.name})" for one in devices]
+    names = [
+        device.title if titles.count(device.title) == 1 else f"{device.title} ({device.name})" for device in devices
+    ]
     best = f"Automatic: {titles[0]}" if devices else "Automatic"
-    free = [f"{name}: {one.free_bytes / _GIGABYTE:.1f} GB free" for name, one in zip(names, devices, strict=True)]
-    return [(best, "auto"), *((title, one.name) for title, one in zip(free, devices, strict=True))]
+    free = [f"{name}: {device.free_bytes / _GIGABYTE:.1f} GB free" for name, device in zip(names, devices, strict=True)]
+    return [(best, "auto"), *((title, device.name) for title, device in zip(free, devices, strict=True))]

@@ -1,4 +1,4 @@
-"""Form for the real channel and the predictions of it; follows what is open in the viewer."""
+"""Form for choosing the real channel and its predictions among the layers of the viewer."""
 
 from __future__ import annotations
 
@@ -41,19 +41,18 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 _NONE = "– none –"
-_NO_PROBE = "No layer shows the probe as it was imaged, so there is nothing to compare with: choose it under Real."
+_NO_PROBE = "No layer shows the imaged probe, so there is nothing to compare with: choose it under Real."
 _ALONE = (
-    "No layer shows the probe as it was imaged: choose it under Real. Distributions and Penetration show the "
-    "prediction alone."
+    "No layer shows the imaged probe: choose it under Real. Distributions and Penetration show the prediction alone."
 )
-_NO_IMAGE = "There is no image of one channel: open a slide and its prediction."
+_NO_IMAGE = "There is no single-channel image: open a slide and its prediction."
 _LIST_ROWS = 3
 _ICON_PX = 12
 _LAYER = Qt.ItemDataRole.UserRole
 
 
 class PairForm(QWidget):
-    """Asks for a real layer and for predicted ones of its size; `changed` says that something is different."""
+    """Form for a real layer and predicted layers of its size; `changed` is emitted when the choice is another one."""
 
     changed = Signal()
 
@@ -63,9 +62,9 @@ class PairForm(QWidget):
         # the real channel may be there without any prediction, and predictions without a real channel
         self.real: ComparedChannel | None = None
         self.predictions: tuple[ComparedChannel, ...] = ()
-        # the same object as long as both are the same
+        # the same object as long as real channel and predictions stay the same
         self.pair: Pair | None = None
-        # the real channel; where there is none, another one that lies where the predictions do
+        # the real channel; if there is none, another one that lies on the predictions
         self.place: ComparedChannel | None = None
         # why there is no pair, in one sentence
         self.problem: str | None = None
@@ -73,7 +72,7 @@ class PairForm(QWidget):
         self._followed: WeakSet[Image] = WeakSet()
         self._channels: WeakKeyDictionary[Image, tuple[ComparedChannel, Slide | None]] = WeakKeyDictionary()
         self._choice = shared_choice(viewer)
-        self.real_box = combo_box("Layer that shows the probe as it was imaged")
+        self.real_box = combo_box("Layer that shows the imaged probe")
         self.predicted_list = _PredictionList()
         self.note_label = ToneLabel()
         self.views = ViewButtons(viewer, self._shown_layers)
@@ -92,11 +91,11 @@ class PairForm(QWidget):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it offers all that is open."""
+        """Whether all open layers are offered."""
         return not self._soon.isActive()
 
     def colour_of(self, channel: ComparedChannel) -> str:
-        """Colour of a prediction in plots, the same in all panels as long as its layer is there."""
+        """Colour of a prediction in plots, the same in all dock widgets as long as its layer exists."""
         return self._choice.colour_of(channel.layer)
 
     def choose(self, real: Image, predictions: Sequence[Image]) -> None:
@@ -105,17 +104,17 @@ class PairForm(QWidget):
         self._choose_real(real)
 
     def look_again(self) -> None:
-        """Take the tiles of unfinished predictions that are there now."""
+        """Use the tiles of unfinished predictions that have been finished since."""
         for prediction in self.predictions:
             if prediction.tiles is not None or is_incomplete(prediction.layer):
                 tiles = compared_channel(prediction.layer).tiles, prediction.tiles
-                now, before = (getattr(one, "digest", None) for one in tiles)
+                now, before = (getattr(finished, "digest", None) for finished in tiles)
                 if now != before:
                     self._channels.pop(prediction.layer, None)
                     self.refresh()
 
     def shut_down(self) -> None:
-        """Follow the viewer no more, before the widget goes away; called again, it does nothing."""
+        """Disconnect from the viewer before the widget is deleted; a second call does nothing."""
         self._soon.stop()
         self.views.shut_down()
         with contextlib.suppress(RuntimeError, TypeError):
@@ -127,10 +126,10 @@ class PairForm(QWidget):
             layer.events.metadata.disconnect(self._forget)
 
     def refresh(self) -> None:
-        """Offer what is open now."""
+        """Offer the layers that are open now."""
         candidates = self._candidates()
         for layer in candidates:
-            # what is connected already is not connected twice
+            # napari connects a callback only once
             layer.events.data.connect(self._forget)
             layer.events.metadata.connect(self._forget)
             self._followed.add(layer)
@@ -146,7 +145,7 @@ class PairForm(QWidget):
         notes = [self.problem, *map(unfinished_words, self.predictions)]
         self.note_label.say(" ".join(filter(None, notes)))
         self.views.refresh()
-        # channels are compared by identity: each is made once
+        # channels are compared by identity: `channel` makes each of them once
         if (self.real, self.predictions, self.place, self.problem) != before:
             self.pair = Pair(self.real, self.predictions) if self.real is not None and self.predictions else None
             self.changed.emit()
@@ -156,7 +155,7 @@ class PairForm(QWidget):
         return [events.inserted, events.removed, events.renamed]
 
     def _refresh_soon(self, event: object = None) -> None:  # noqa: ARG002
-        # several layers come and go in one step
+        # a step of the user often adds or removes several layers
         self._soon.start()
 
     def _choose_real(self, layer: Image | None) -> None:
@@ -164,14 +163,14 @@ class PairForm(QWidget):
         self.refresh()
 
     def _note_tick(self, item: QListWidgetItem) -> None:
-        # shown later: the list must not be filled anew while it tells of a tick
+        # the form is refreshed later: the list must not be refilled while it emits this signal
         self._choice.tick({item.data(_LAYER): item.checkState() == Qt.CheckState.Checked})
 
     def _candidates(self) -> list[Image]:
         return [layer for layer in self._viewer.layers if is_single_channel(layer)]
 
     def _forget(self, event: Any) -> None:  # noqa: ANN401 (napari's event)
-        # a prediction that is complete becomes a slide, and other pixels are another image
+        # a complete prediction becomes a slide, and new pixels make a new image
         self._channels.pop(event.source, None)
         self._soon.start()
 
@@ -194,7 +193,7 @@ class PairForm(QWidget):
         self.predicted_list.blockSignals(was_blocked)
 
     def _find(self, candidates: Sequence[Image]) -> None:
-        """Find the channels that are chosen, and what is missing."""
+        """Make the channels of the chosen layers, or find out what is missing."""
         layer = self.real_box.value
         ticked = sorted(self.predicted_list.ticked(), key=self._viewer.layers.index)
         self.real = self.place = self.problem = None
@@ -207,16 +206,16 @@ class PairForm(QWidget):
             elif candidates:
                 self.problem = _ALONE if ticked else _NO_PROBE
                 self.predictions = self._together(ticked)
-                there = {one.layer: one for one in self.predictions}
+                by_layer = {channel.layer: channel for channel in self.predictions}
                 place = stands_for_real(candidates, ticked)
-                self.place = there.get(place) or (None if place is None else self.channel(place))
+                self.place = by_layer.get(place) or (None if place is None else self.channel(place))
             else:
                 self.problem = self._why_no_image()
         except SlideError as error:
             self.problem = str(error)
 
     def _together(self, layers: Sequence[Image]) -> tuple[ComparedChannel, ...]:
-        """What of predictions is compared, the same objects for the same ones."""
+        """Channels of predictions with their common tiles; the same objects as long as the layers are the same."""
         channels = [self.channel(layer) for layer in layers]
         if channels != self._joined[0]:
             self._joined = channels, tuple(in_common(channels))
@@ -234,7 +233,7 @@ class PairForm(QWidget):
         return _NO_IMAGE
 
     def channel(self, layer: Image) -> ComparedChannel:
-        """The channel that a layer shows, the same object while it is the same."""
+        """The channel that a layer shows; the same object as long as it does not change."""
         slide = slide_of(layer)
         channel, source = self._channels.get(layer, (None, None))
         if channel is None or (slide is not None and slide is not source):
@@ -253,17 +252,17 @@ class PairForm(QWidget):
 def _why_none_is_ticked(real: Image, candidates: Sequence[Image]) -> str:
     height, width = pixel_shape(real)
     if any(pixel_shape(layer) == (height, width) for layer in candidates if layer is not real):
-        return f"No prediction of {real.name!r} is ticked: tick one at least."
-    return f"There is no other layer of the {width} x {height} px of {real.name!r}: open or make its prediction."
+        return f"No prediction of {real.name!r} is ticked: tick at least one."
+    return f"No other layer has the {width} x {height} px of {real.name!r}: open or make its prediction."
 
 
 class _PredictionList(QListWidget):
-    """Layers that may be predictions of a real one, to tick, each with the colour of its curve."""
+    """Checkable list of layers that may be predictions of a real one, each with the colour of its curve."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setToolTip(
-            "Predicted layers to compare with the real one: tick one or more.\nTheir colour is that of their curve"
+            "Predicted layers to compare with the real one: tick one or more.\nTheir curves have the colours shown here"
         )
         row_px = max(self.fontMetrics().height() + 6, 18)
         self.setFixedHeight(_LIST_ROWS * row_px + 6)
@@ -271,7 +270,7 @@ class _PredictionList(QListWidget):
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
 
     def add_layer(self, layer: Image, *, fits: bool, colour: str | None) -> None:
-        """Add a layer, which is ticked where it has a colour."""
+        """Add a layer, which is ticked if it has a colour."""
         item = QListWidgetItem(layer.name)
         item.setData(_LAYER, layer)
         item.setCheckState(Qt.CheckState.Unchecked if colour is None else Qt.CheckState.Checked)
@@ -279,13 +278,13 @@ class _PredictionList(QListWidget):
         if not fits:
             height, width = pixel_shape(layer)
             item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            item.setToolTip(f"{layer.name} has {width} x {height} px, another size than the real layer")
+            item.setToolTip(f"{layer.name} has {width} x {height} px, not the size of the real layer")
         icon = QPixmap(_ICON_PX, _ICON_PX)
         icon.fill(QColor(colour or "transparent"))
         item.setIcon(QIcon(icon))
         self.addItem(item)
 
     def ticked(self) -> list[Image]:
-        """What is ticked, in the order of the list."""
+        """Layers that are ticked, in the order of the list."""
         items = [self.item(row) for row in range(self.count())]
         return [item.data(_LAYER) for item in items if item is not None and item.checkState() == Qt.CheckState.Checked]

@@ -1,4 +1,4 @@
-"""Plot with matplotlib's canvas in the colours of the theme: drawn once for many changes, and only while in view."""
+"""Matplotlib plot in the colours of the theme: drawn once for many changes, and only while it is visible."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _SAVED_PX_PER_INCH = 100
 LEFT_PX, RIGHT_PX, _BOTTOM_PX, _TOP_PX = 62, 10, 44, 34
-"""Room for tick labels, the names of the axes, and the title."""
+"""Margins for tick labels, axis labels and title."""
 TEXT_POINTS = 8
 _TITLE_PAD_POINTS = 12
-"""Above the power of ten that belongs to the numbers of an axis."""
+"""Distance that leaves room for the power of ten above an axis."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Ink:
     """Colours to draw with."""
 
     background: str
-    text: str  # Of lines and letters, and of what belongs to the real image
+    text: str  # colour of text and axes, and of the real image's curves
 
 
 ON_PAPER = Ink("#ffffff", "#222222")
 
 
 class Plot(QWidget):
-    """A canvas of matplotlib's; a subclass says in `draw_on` what is on it."""
+    """A matplotlib canvas; a subclass draws on it in `draw_on`."""
 
     row_gap_px = _TOP_PX + _BOTTOM_PX
-    """Between axes under each other."""
+    """Distance between axes in one column."""
     redraw_ms = 60
 
     def __init__(self, height_px: int) -> None:
@@ -60,10 +60,10 @@ class Plot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.canvas)
-        self.canvas.mpl_connect("motion_notify_event", self._tell)
+        self.canvas.mpl_connect("motion_notify_event", self._show_tooltip)
         self.canvas.mpl_connect("button_press_event", self.pressed)
         self.canvas.mpl_connect("draw_event", self._remember)
-        # of the canvas, which draws itself next; this widget may change where the canvas does not
+        # the resize event of the canvas, which draws itself next; this widget may be resized without its canvas
         self.canvas.mpl_connect("resize_event", self._fit)
         self._soon = soon(self, self._draw, self.redraw_ms)
 
@@ -72,7 +72,7 @@ class Plot(QWidget):
         raise NotImplementedError
 
     def arrange(self, figure: Figure, width: int, height: int) -> None:
-        """Leave room around the axes for what is written there; matplotlib's own layouts take half of the time."""
+        """Leave margins around the axes for labels; matplotlib's own layouts take half of the drawing time."""
         grid = figure.axes[0].get_gridspec() if figure.axes else None
         if grid is None:
             return
@@ -90,14 +90,14 @@ class Plot(QWidget):
         )
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401, ARG002 (matplotlib's event)
-        """What is under the mouse; empty for nothing."""
+        """Text for the tooltip at the mouse; empty for none."""
         return ""
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        """Take a press of a mouse button."""
+        """React to a press of a mouse button."""
 
     def marks(self) -> Sequence[Artist]:
-        """What is drawn over the plot and moves often."""
+        """Artists that are drawn over the plot and move often."""
         return ()
 
     def set_colours(self, background: str, text: str) -> None:
@@ -106,23 +106,23 @@ class Plot(QWidget):
         self.redraw_soon()
 
     def redraw_soon(self) -> None:
-        """Draw anew, once for all that changes in the next moment."""
+        """Draw again soon, once for several changes."""
         self._is_stale = True
         if not self._soon.isActive():
             self._soon.start()
 
     @property
     def is_drawn(self) -> bool:
-        """Whether what is in view is up to date."""
+        """Whether the plot is up to date, or hidden."""
         return not self.isVisible() or not (self._is_stale or self._unmarked is None)
 
     def redraw_marks(self) -> None:
-        """Draw the marks anew and nothing else, which is fast enough to follow the mouse."""
+        """Draw the marks again and nothing else, which is fast enough to follow the mouse."""
         if self._unmarked is None or self._is_stale or not self.isVisible():
             return
         self.canvas.restore_region(self._unmarked)  # type: ignore[no-untyped-call]
         self._draw_marks()
-        # matplotlib's blit would paint at once, and again when the window with the slide in it is put together
+        # matplotlib's `blit` would paint now, and Qt once more together with the window
         self.canvas.update()
 
     def figure_to_save(self) -> Figure:
@@ -137,7 +137,7 @@ class Plot(QWidget):
         return figure
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 (Qt's name)
-        """Draw what came while it was hidden."""
+        """Draw the changes made while it was hidden."""
         super().showEvent(event)
         self._draw()
 
@@ -164,7 +164,7 @@ class Plot(QWidget):
             if mark.axes is not None:
                 mark.axes.draw_artist(mark)
 
-    def _tell(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
+    def _show_tooltip(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         words = self.words_at(event) if event.inaxes is not None else ""
         if words:
             QToolTip.showText(QCursor.pos(), words, self.canvas)
@@ -173,13 +173,13 @@ class Plot(QWidget):
 
 
 def _canvas_of(figure: Figure, height_px: int) -> FigureCanvasQTAgg:
-    """A canvas that is as wide as its room."""
+    """Make a canvas that fills the available width."""
     from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 
     from napari_hrpn.reports import plain_text
 
     class PlainCanvas(FigureCanvasQTAgg):
-        """Draws names as they are."""
+        """Draws names literally: matplotlib would read dollar signs as formulas."""
 
         def draw(self) -> None:
             """Draw the figure."""
@@ -188,13 +188,13 @@ def _canvas_of(figure: Figure, height_px: int) -> FigureCanvasQTAgg:
 
     canvas = PlainCanvas(figure)  # type: ignore[no-untyped-call]
     canvas.setMinimumHeight(height_px)
-    # the canvas would ask for the size that it was made with
+    # otherwise Qt would keep the canvas at its first size
     canvas.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
     return canvas
 
 
 class PlotTheme(QObject):
-    """Draws plots in the colours of the theme, from now on and whenever that changes."""
+    """Draws plots in the colours of the theme, and again when the theme changes."""
 
     def __init__(self, owner: QWidget, viewer: napari.Viewer, plots: Sequence[Plot]) -> None:
         super().__init__(owner)
@@ -203,7 +203,7 @@ class PlotTheme(QObject):
         self._show()
 
     def stop(self) -> None:
-        """Follow the theme no more."""
+        """Disconnect from the theme."""
         self._viewer.events.theme.disconnect(self._show)
 
     def _show(self, event: object = None) -> None:  # noqa: ARG002
@@ -213,13 +213,13 @@ class PlotTheme(QObject):
 
 
 def short(name: str, longest: int) -> str:
-    """A name whose middle is left out where it is long."""
+    """Shorten a long name in its middle."""
     kept = longest - 1
     return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
 
 
 def dress(axes: Axes, ink: Ink, *, across: str = "", up: str = "", title: str = "") -> None:
-    """Give axes the colours, letters and names of the house."""
+    """Give axes the common colours and fonts, and their labels and title."""
     axes.set_facecolor(ink.background)
     axes.tick_params(colors=ink.text, which="both", labelsize=TEXT_POINTS)
     axes.set_xlabel(across, color=ink.text, fontsize=TEXT_POINTS)
@@ -233,7 +233,7 @@ def dress(axes: Axes, ink: Ink, *, across: str = "", up: str = "", title: str = 
 
 
 def number_log_axis(axes: Axes) -> None:
-    """Show the logarithm upwards, with plain numbers, more of them where the axis spans little."""
+    """Make the y axis logarithmic, with short numbers, and more of them if it spans little."""
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
@@ -248,12 +248,12 @@ def number_log_axis(axes: Axes) -> None:
 
 
 def explain(axes: Axes, ink: Ink) -> None:
-    """Say which line is which, inside the axes."""
+    """Add a legend inside the axes."""
     legend = axes.legend(fontsize=TEXT_POINTS, framealpha=0.4, labelcolor=ink.text)
     legend.get_frame().set_facecolor(ink.background)
     legend.get_frame().set_edgecolor("none")
 
 
 def say_in(figure: Figure, words: str, ink: Ink) -> None:
-    """Write a sentence where a plot would be."""
+    """Write a sentence in place of a plot."""
     figure.text(0.5, 0.5, words, ha="center", va="center", color=ink.text, fontsize=TEXT_POINTS + 1, wrap=True)

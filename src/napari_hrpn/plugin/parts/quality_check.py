@@ -1,4 +1,4 @@
-"""Check of slides for what may spoil a prediction, off the GUI thread, and its findings in words that fit a form."""
+"""Quality check of slides in the background, and its findings as warnings and tooltips of a form."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _INDENT = "    "
 class QualityLook(QObject):
     """Checks slides one after the other in the background; nothing waits for it.
 
-    `found` says that `findings` knows more now. They are kept for each slide and each choice of its channels.
+    `found` is emitted when `findings` has new results. They are kept for each slide and each choice of its channels.
     """
 
     found = Signal()
@@ -48,25 +48,25 @@ class QualityLook(QObject):
 
     @property
     def is_looking(self) -> bool:
-        """Whether there is a slide of which nothing is known yet."""
+        """Whether a slide is being checked."""
         return self._task.is_busy
 
-    def look_at(self, wanted: Iterable[tuple[Slide, _Channels]]) -> None:
-        """Check slides, and no others any more."""
-        asked = [(slide, _roles(channels)) for slide, channels in wanted]
-        self._wanted = {_key(slide, roles): (slide, roles) for slide, roles in asked}
+    def look_at(self, slides: Iterable[tuple[Slide, _Channels]]) -> None:
+        """Check these slides, in place of those that were to be checked."""
+        with_roles = [(slide, _roles(channels)) for slide, channels in slides]
+        self._wanted = {_key(slide, roles): (slide, roles) for slide, roles in with_roles}
         if self._current not in self._wanted:
             self.abandon()
         self._go_on()
 
     def findings(self, slide: Slide, channels: _Channels) -> _Findings:
-        """What is known of a slide."""
+        """Findings of a slide that concern these channels; none before it is checked."""
         used = set(channels.values())
         known = self._known.get(_key(slide, _roles(channels)), ())
         return tuple(finding for finding in known if not used or used.issuperset(finding.channels))
 
     def abandon(self) -> None:
-        """Check no further; no signal comes any more."""
+        """Stop checking; no signal is emitted any more."""
         self._current = None
         self._task.abandon()
 
@@ -82,7 +82,7 @@ class QualityLook(QObject):
         self._go_on()
 
     def _fail(self, error: BaseException) -> None:
-        # napari shows it once, and the slide is not checked again
+        # an unexpected error is shown once: without findings, the slide is not checked again
         sentence_of(error)
         self._take(())
 
@@ -102,34 +102,34 @@ def _check(
 
 
 def _roles(channels: _Channels) -> ChannelRoles | None:
-    """Roles that are compared with each other; None where they are to be guessed."""
+    """Roles for the check; None to guess them, if fewer than two are chosen or two share a channel."""
     known = {role: channels[role] for role in _ROLES if role in channels}
     return ChannelRoles(**known) if len(set(known.values())) == len(known) > 1 else None
 
 
 def _key(slide: Slide, roles: ChannelRoles | None) -> Hashable:
-    # dask calls arrays that hold the same by the same name; a slide that has got coarse levels is worth another check
+    # dask gives arrays with the same content the same name; a slide that has got coarse levels is checked again
     return slide.levels[0].name, slide.stored_levels, slide.channel_names, slide.pixel_size_um, roles
 
 
 def warnings_of(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """What to do something about."""
+    """Sentences of the findings that matter."""
     return tuple(finding.sentence for finding in findings if finding.matters)
 
 
 def without_size(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """What was found, but for a missing pixel size, where a form says by itself which size is wanted."""
+    """Findings except a missing pixel size, for a form that shows the needed size itself."""
     return tuple(finding for finding in findings if finding.check != "pixel size")
 
 
 def findings_tooltip(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """All that was found, for a tooltip."""
+    """All findings, as lines of a tooltip."""
     lines = (f"{WARNING_MARK if finding.matters else '–'} {finding.sentence}" for finding in findings)
     return tuple(textwrap.fill(line, _TOOLTIP_LETTERS, subsequent_indent=_INDENT) for line in lines)
 
 
 def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple[str, ...]:
-    """What to do something about in several slides, short enough for the edge of a form."""
+    """Warnings of several slides, each sentence once and only the first few, so that they fit into a form."""
     titles: dict[str, list[str]] = {}
     for title, findings in slides:
         for sentence in warnings_of(findings):
@@ -137,7 +137,7 @@ def warnings_of_slides(slides: Sequence[tuple[str, Sequence[Finding]]]) -> tuple
     sentences = [f"{_listed(about)}: {sentence}" for sentence, about in titles.items()]
     if len(sentences) > _MOST_SENTENCES:
         more = len(sentences) - _MOST_SENTENCES
-        sentences[_MOST_SENTENCES:] = [f"{more} more: point at the slides with {WARNING_MARK} in the table."]
+        sentences[_MOST_SENTENCES:] = [f"{more} more: see the tooltips of the slides with {WARNING_MARK} in the table."]
     return tuple(sentences)
 
 

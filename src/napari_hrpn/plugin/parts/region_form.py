@@ -1,4 +1,4 @@
-"""Form for where is measured: in the tissue, in the whole frame, or in regions that somebody drew."""
+"""Form for the region that is measured: the tissue, the whole frame, or drawn regions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.tissue_mask import Tissue
 
 TISSUE, FRAME = "tissue", "frame"
-_EDIT = "Show the tissue as a Labels layer; what you paint or erase there is used"
+_EDIT = "Show the tissue as a Labels layer; paint or erase there to change it"
 
 
 class RegionForm(QWidget):
-    """Asks for a region; `changed` says that another one was chosen or that it was edited.
+    """Form for a region; `changed` is emitted when another one is chosen or it is edited.
 
-    The tissue is offered while it is known or looked for, and is what is chosen unless somebody chooses otherwise.
+    The tissue is offered while it is known or searched for, and is the default.
     """
 
     changed = Signal()
@@ -57,7 +57,7 @@ class RegionForm(QWidget):
             signal.connect(self._offer)
         self._layers.edited.connect(self._note_edit)
         self.box.changed.connect(self._note_choice)
-        # what is chosen once more is chosen by the user from then on
+        # choosing the current region again makes it the user's choice, which no guess replaces
         self.box.native.activated.connect(self._note_choice)
         self.edit_button.changed.connect(self._tissue.show_layer)
 
@@ -69,12 +69,12 @@ class RegionForm(QWidget):
 
     @property
     def title(self) -> str:
-        """What the region is called."""
+        """Name of the region."""
         return str(self.box.current_choice)
 
     @property
     def key(self) -> Hashable:
-        """Another one for other pixels of a slide."""
+        """Key for results: it differs for every other choice and after every edit."""
         value, mask = self.value, self._tissue.mask
         if isinstance(value, str):
             return value, None if value == FRAME or mask is None else mask.digest
@@ -82,23 +82,23 @@ class RegionForm(QWidget):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the tissue is wanted and still being looked for."""
+        """Whether the tissue is chosen and not known yet."""
         return self.value == TISSUE and self._tissue.mask is None
 
     @property
     def is_settled(self) -> bool:
-        """Whether it offers all that is there."""
+        """Whether all layers with regions are offered."""
         return self._layers.is_settled
 
     def wanted(self, real: ComparedChannel) -> Wanted:
-        """What is chosen, in pixels of the real slide."""
+        """The chosen region in pixels of the real slide; None for the whole frame."""
         value = self.value
         if isinstance(value, str):
             return self._tissue.mask if value == TISSUE else None
         return drawn_regions(value, real.slide, real.layer, self._viewer)
 
     def shut_down(self) -> None:
-        """Follow the viewer no more."""
+        """Disconnect from the viewer."""
         self._layers.stop()
         with contextlib.suppress(RuntimeError, TypeError):
             self._choice.changed.disconnect(self._offer)
@@ -107,7 +107,7 @@ class RegionForm(QWidget):
         has_mask, before = self._tissue.mask is not None, self.value
         choices: list[tuple[str, Any]] = [("Tissue", TISSUE)] if has_mask or self._tissue.is_busy else []
         choices.append(("Whole frame", FRAME))
-        # what has our mark is a result
+        # layers with our metadata are results, such as a vessel mask
         drawn = [choice for choice in self._layers.choices() if self._has_drawn and KEY not in choice[1].metadata]
         choices += [(f"ROI: {name}", layer) for name, layer in drawn]
         chosen = self._choice.region

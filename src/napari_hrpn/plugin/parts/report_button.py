@@ -1,6 +1,6 @@
-"""Button "Write report …" with a progress bar and Cancel: a report of what is chosen, in a folder of its own.
+"""Button "Write report …" with a progress bar and Cancel: a report of the chosen pair, in a folder of its own.
 
-Nothing that is there is ever written over; the same report goes on where it was stopped.
+Existing files are never overwritten; a report that was stopped is resumed.
 """
 
 from __future__ import annotations
@@ -45,66 +45,66 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Region, RegionMask, Slide
 
 _TOOLTIP = (
-    "All numbers and figures of this slide and its predictions as one page, tables and pictures, in a folder of\n"
-    "their own: tissue and frame, thresholds, distributions, patches, penetration; made in the background"
+    "Write all numbers and figures of this slide and its predictions as one page, tables and pictures, into a new\n"
+    "folder: tissue and frame, thresholds, distributions, patches, penetration; it is made in the background"
 )
-_WHERE = "Folder in which the report gets a folder of its own"
+_WHERE = "Folder in which the report gets its own folder"
 LOOKING_FOR_TISSUE = "Looking for the tissue …"
 WHOLE_FRAME = "the whole frame is measured, as chosen in napari"
-STOPPED = "Stopped; what is finished is kept: Write report goes on with it in the same folder."
-_NO_PROGRAM = "No program is set for it on this computer: open {} yourself."
+STOPPED = "Stopped; finished parts are kept: Write report resumes it in the same folder."
+_NO_PROGRAM = "This computer has no program that opens {}: open it yourself."
 
 
 @dataclass(frozen=True, eq=False)
 class ReportChoices:
-    """What a widget has chosen beside slides and regions; what it leaves out is as `napari-hrpn evaluate` has it."""
+    """Choices of a widget beside slides and regions; the defaults are those of `napari-hrpn evaluate`."""
 
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     vessels_channel: int | None = None
-    # Gives the vessels that somebody drew; called off the GUI thread
+    # makes the mask of drawn vessels; called off the GUI thread
     vessels: Callable[[], VesselMask] | None = None
-    is_whole_frame: bool = False  # Whether everything is measured rather than the tissue
+    is_whole_frame: bool = False  # whether the whole frame is measured rather than the tissue
 
 
-def together(others: Sequence[ReportChoices], own: ReportChoices) -> ReportChoices:
-    """The choices of a widget, and where it leaves something open those of others."""
+def together(others: Sequence[ReportChoices], first: ReportChoices) -> ReportChoices:
+    """Combine the choices of widgets; those of the first widget win."""
     default = settings = EvaluationSettings()
-    for one in (*others, own):
-        chosen = {key: value for key, value in vars(one.settings).items() if value != getattr(default, key)}
+    for choices in (*others, first):
+        chosen = {key: value for key, value in vars(choices.settings).items() if value != getattr(default, key)}
         settings = replace(settings, **chosen)
-    channels = (one.vessels_channel for one in (own, *others) if one.vessels_channel is not None)
-    vessels = (one.vessels for one in (own, *others) if one.vessels is not None)
-    return replace(own, settings=settings, vessels_channel=next(channels, None), vessels=next(vessels, None))
+    channels = (choices.vessels_channel for choices in (first, *others) if choices.vessels_channel is not None)
+    vessels = (choices.vessels for choices in (first, *others) if choices.vessels is not None)
+    return replace(first, settings=settings, vessels_channel=next(channels, None), vessels=next(vessels, None))
 
 
 @dataclass(frozen=True, eq=False)
 class Reported:
-    """What goes into a report."""
+    """Content of a report."""
 
-    real: ProbeImage  # The slide, with the stains that are known, and its channel of the probe
-    predictions: tuple[ProbeImage, ...]  # Called as their layers
-    title: str  # Of the slide; its folder is called so
-    # As the user left them
+    real: ProbeImage  # the slide, with the known stains, and its probe channel
+    predictions: tuple[ProbeImage, ...]  # named like their layers
+    title: str  # name of the slide and of the folder
+    # tissue and glass, as edited by the user
     tissue: RegionMask | None
     glass: RegionMask | None
-    tissue_words: str  # How the tissue was found; empty where the nuclei of the slide show it
+    tissue_words: str  # how the tissue was found; empty if by the nuclei of the slide
     rois: tuple[Region, ...]
-    # Whether this package opened the slide, so that a prediction can say if it is of another one
+    # whether this package opened the slide, so that predictions of another slide are recognised
     is_from_file: bool
     choices: ReportChoices
 
 
 @dataclass(frozen=True)
 class _WrittenReport:
-    """A report that is complete."""
+    """A complete report."""
 
     folder: Path
     page: Path
-    words: str  # For the user
+    words: str  # message to the user
 
 
 def report_steps(reported: Reported, parent: Path) -> Generator[Progress, None, _WrittenReport]:
-    """Write a report, or go on with one that was stopped. It takes time: not for the GUI thread."""
+    """Write a report, or resume one that was stopped. It takes time: not for the GUI thread."""
     yield Progress(0, 1)
     request = report_request(reported)
     try:
@@ -116,13 +116,13 @@ def report_steps(reported: Reported, parent: Path) -> Generator[Progress, None, 
             f"No report can be written in {parent} ({what}): make room, or choose another folder."
         ) from error
     predictions = reported.predictions if reported.is_from_file else ()
-    warnings = [other_slide_words(one.slide, reported.real.slide) for one in predictions]
-    said = f"Report written: {folder}" if written.new else f"This very report is there already: {folder}"
-    return _WrittenReport(folder, written.page, "\n".join([said, *filter(None, warnings)]))
+    warnings = [other_slide_words(prediction.slide, reported.real.slide) for prediction in predictions]
+    message = f"Report written: {folder}" if written.new else f"This report exists already: {folder}"
+    return _WrittenReport(folder, written.page, "\n".join([message, *filter(None, warnings)]))
 
 
 def report_request(reported: Reported) -> EvaluationRequest:
-    """What is asked of `write_evaluation`, as ``napari-hrpn evaluate`` asks it."""
+    """Make the request for `write_evaluation`, as ``napari-hrpn evaluate`` does."""
     slide, channel, choices = reported.real.slide, reported.real.channel, reported.choices
     named = {"probe": channel}
     if choices.vessels_channel not in (None, channel):
@@ -141,7 +141,7 @@ def report_request(reported: Reported) -> EvaluationRequest:
 
 
 class ReportBar(MeasureBar):
-    """Writes a report of the pair that is chosen, in a folder that the user is asked for."""
+    """Writes a report of the chosen pair, after asking for a folder."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ class ReportBar(MeasureBar):
         self._rois, self._choices = rois, choices
         self.written: _WrittenReport | None = None
         self.measure_button.setText("Write report …")
-        self.cancel_button.setToolTip("Stop soon; what is finished is kept, and the report goes on with it")
+        self.cancel_button.setToolTip("Stop soon; finished parts are kept, and Write report resumes from them")
         self.bar.setToolTip("Share of the whole report")
         self.page_button, self.folder_button = QPushButton("Open page"), QPushButton("Open folder")
         self.page_button.setToolTip("Open the page in the browser")
@@ -171,7 +171,7 @@ class ReportBar(MeasureBar):
         shared_choice(viewer).reporting.add(self)
 
     def write(self) -> None:
-        """Ask for a folder and write the report into a new one in it."""
+        """Ask for a folder, and write the report into a new folder in it."""
         self._pair_form.look_again()
         try:
             real = self._pair().real
@@ -184,7 +184,7 @@ class ReportBar(MeasureBar):
             self._write_into(Path(chosen))
 
     def abandon(self) -> None:
-        """End what runs and wait for nothing, for the widget is going away."""
+        """Stop without waiting; for a widget that is about to be deleted."""
         shared_choice(self._viewer).reporting.discard(self)
         super().abandon()
 
@@ -192,16 +192,16 @@ class ReportBar(MeasureBar):
         pair = self._pair_form.pair
         if pair is None:
             raise UserError(self._pair_form.problem or "There is no prediction to report on: open or make one.")
-        for one in pair.predictions:
-            # of one whose tiles are known, these are measured
-            if is_unrecorded(one):
+        for prediction in pair.predictions:
+            # an unfinished prediction can be reported if its finished tiles are known: only these are measured
+            if is_unrecorded(prediction):
                 raise UserError(
-                    f"{one.name!r} is not complete: finish its prediction first, for a report of all of it."
+                    f"{prediction.name!r} is not complete: finish its prediction first, for a report of all of it."
                 )
         return pair
 
     def _write_into(self, parent: Path) -> None:
-        """Write, as soon as the tissue is known."""
+        """Write the report as soon as the tissue is known."""
         if self.is_running:
             return
         try:
@@ -227,7 +227,7 @@ class ReportBar(MeasureBar):
         words = "edited by hand in napari" if tissue.is_edited else tissue.problem or ""
         return Reported(
             ProbeImage("real", slide, channel),
-            tuple(ProbeImage(one.name, one.slide, one.channel) for one in pair.predictions),
+            tuple(ProbeImage(channel.name, channel.slide, channel.channel) for channel in pair.predictions),
             slide_label(slide),
             None if choices.is_whole_frame else tissue.mask,
             tissue.glass,
@@ -239,7 +239,7 @@ class ReportBar(MeasureBar):
 
     def _take_written(self, key: Hashable) -> None:
         self.written = self.known(key)
-        # it is not to be found again: what is in the folder may be another one by then
+        # the result is not remembered: pressed again, the button writes a report of the slide as it is then
         self.results.clear()
 
     def _end(self, is_complete: bool) -> None:
@@ -264,6 +264,6 @@ class ReportBar(MeasureBar):
 
     def _open(self, path: Path) -> None:
         if not path.exists():
-            self.say(f"{path} is not there any more: write the report again.")
+            self.say(f"{path} does not exist any more: write the report again.")
         elif not QDesktopServices.openUrl(QUrl.fromLocalFile(str(path))):
             self.say(_NO_PROGRAM.format(path))

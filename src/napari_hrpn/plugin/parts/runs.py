@@ -1,4 +1,4 @@
-"""What the widgets that start long runs share: a form with processors, a bar with numbers and a message, buttons."""
+"""Form for the processor, progress panel and buttons of the widgets that predict and train."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ProcessorForm(OptionsForm):
-    """A form with the field `device`, whose processors are found in the background."""
+    """Options form with the field `device`, whose processors are searched for in the background."""
 
     def __init__(self, settings: type, names: Iterable[str], advanced: Iterable[str]) -> None:
         self._is_ready = False
@@ -30,12 +30,12 @@ class ProcessorForm(OptionsForm):
         offer(self.fields["device"], device_choices(devices))
 
     def settings(self) -> Any:  # noqa: ANN401 (of the class that the form was made of)
-        """What is chosen; None until the processors are known."""
+        """The chosen settings; None until the processors are known."""
         return self.value if self._is_ready else None
 
 
 class ProgressPanel(MessagePanel):
-    """A bar, a line of numbers, and a message; bar and numbers take no room where nothing has run."""
+    """A bar, a line of numbers, and a message; bar and numbers take no space before a run."""
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
@@ -54,13 +54,13 @@ class ProgressPanel(MessagePanel):
         self.numbers_label.setVisible(False)
 
     def start(self) -> None:
-        """Show that something has begun, of which nothing is known yet."""
+        """Show that a run has begun whose progress is not known yet."""
         self.clear()
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
 
     def show_progress(self, done: int, total: int, words: str, numbers: str) -> None:
-        """Show how far it is."""
+        """Show the progress of a run."""
         show_bar(self.bar, done, total, words)
         self.numbers_label.setText(numbers)
         self.numbers_label.setVisible(True)
@@ -75,9 +75,9 @@ def show_bar(bar: QProgressBar, done: int, total: int, words: str) -> None:
 
 
 def push_button(text: str, tooltip: str, act: Callable[[], object]) -> QPushButton:
-    """A button that acts when it is pressed."""
+    """Make a button that calls a method when it is pressed."""
     button = QPushButton(text)
     button.setToolTip(tooltip)
-    # not through a function of its own, which would keep the owner alive
+    # the bound method itself is connected: a lambda around it would keep its owner alive
     button.clicked.connect(act)
     return button

@@ -1,4 +1,4 @@
-"""Tables of numbers on the screen, and tables and figures in files that the user chooses: whole or not at all."""
+"""Tables of numbers on the screen, and saving of tables and figures to files; a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _WIDEST_PX = 100
 
 
 class NumbersTable(QTableWidget):
-    """Rows of numbers under headings, which have tooltips; as high as its rows."""
+    """Table of numbers whose headings have tooltips; it is as high as its rows."""
 
     def __init__(self, columns: Iterable[tuple[str, str]], widest_px: int = _WIDEST_PX) -> None:
         headings, self._widest_px = list(columns), widest_px
@@ -66,21 +66,21 @@ class NumbersTable(QTableWidget):
         self._fit()
 
     def texts(self) -> list[list[str]]:
-        """What is shown, row by row."""
+        """Texts of the cells, row by row."""
         cells = ((self.item(row, column) for column in range(self.columnCount())) for row in range(self.rowCount()))
         return [["" if cell is None else cell.text() for cell in row] for row in cells]
 
     def _fit(self) -> None:
-        # a line more for the scroll bar under it
+        # one more line for the horizontal scroll bar
         self.setFixedHeight((min(max(self.rowCount(), 1), _MOST_ROWS) + 2) * _line_px(self))
 
 
 def make_readable(table: QTableView) -> None:
-    """Let a table show low lines without numbers, scroll smoothly, and select whole rows."""
+    """Make a table compact: low rows without numbers, smooth scrolling, whole rows selected."""
     table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
     table.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
     table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-    # Tab goes on to the next field
+    # the Tab key leaves the table for the next field
     table.setTabKeyNavigation(False)
     vertical, horizontal = table.verticalHeader(), table.horizontalHeader()
     if vertical is not None and horizontal is not None:
@@ -90,7 +90,7 @@ def make_readable(table: QTableView) -> None:
 
 
 def fit_columns(table: QTableView, widest_px: int) -> None:
-    """Make columns as wide as their texts; long ones are elided, and the user's hand shows them in full."""
+    """Make columns as wide as their texts; long texts are elided until the user widens the column."""
     table.resizeColumnsToContents()
     model = table.model()
     for column in range(0 if model is None else model.columnCount()):
@@ -107,7 +107,7 @@ TABLES = "CSV (*.csv)"
 
 
 def folder_beside(source: Location | None) -> Path:
-    """Folder of a slide's file, if it is of this machine and can be written; else that of the user's documents."""
+    """Folder of a slide's file, if it is local and writable; else the user's documents folder."""
     if isinstance(source, Path) and source.is_absolute():
         beside = source.parent
         if beside.is_dir() and os.access(beside, os.W_OK):
@@ -116,7 +116,7 @@ def folder_beside(source: Location | None) -> Path:
 
 
 def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPushButton:
-    """A button with a menu of what can be saved."""
+    """Make a button with a menu of tables and figures to save."""
     button = QPushButton("Save …")
     button.setToolTip("Save tables as CSV and plots as PNG or SVG")
     menu = QMenu(button)
@@ -125,26 +125,26 @@ def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPush
         entry = menu.addAction(title)
         if entry is not None:
             entry.setToolTip(tooltip)
-            # Qt tells whether it is checked
+            # Qt passes whether the entry is checked
             entry.triggered.connect(lambda _checked=False, action=action: action())
     button.setMenu(menu)
     return button
 
 
 def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[Path, bool] | None:
-    """Ask where to save something."""
+    """Ask where to save a file; returns its path and whether an existing file may be replaced. None if cancelled."""
     chosen, kind = QFileDialog.getSaveFileName(parent, title, str(proposal), kinds)
     if not chosen:
         return None
     path = Path(chosen)
     if path.suffix.lower() in [part.split(")")[0] for part in kinds.split("*")[1:]]:
-        # the dialog has asked where this very file exists
+        # the dialog asked about replacing this file, but not about the one with an appended ending below
         return path, True
     return path.with_name(path.name + (ending_of(kind) or ".csv")), False
 
 
 def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> None:
-    """Write rows as CSV; what does not exist is an empty field."""
+    """Write rows as CSV; missing values are empty fields."""
     with (
         partial_output(path, None, overwrite=overwrite) as partial,
         partial.open("w", newline="", encoding="utf-8") as file,
@@ -162,7 +162,7 @@ def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None
 
 
 def ending_of(kind: str) -> str:
-    """Ending of the first kind of file in the words of a dialog."""
+    """Ending of the first kind of file in the filter of a dialog."""
     return kind[kind.find("*") + 1 : kind.find(")")]
 
 

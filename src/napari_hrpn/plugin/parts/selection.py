@@ -1,4 +1,4 @@
-"""Selection of a real channel and predictions of it, from layers whoever opened them; no pixels are read here."""
+"""Selection of a real channel and its predictions from any image layers; no pixels are read."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
 
 _PREDICTED_WORDS = re.compile("|".join(["predict", *NETWORKS]), re.IGNORECASE)
 _COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00")
-"""Of predictions whose record names none, in plots; Okabe and Ito's, for people of all kinds of colour vision."""
+"""Plot colours of predictions whose record has none: Okabe and Ito's, which colour-blind readers can tell apart."""
 _GANDA_COLOUR = _COLOURS[1]
 _CHOICES: dict[int, _SharedChoice] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class ComparedChannel:
-    """A channel that is compared."""
+    """One channel of a slide, shown by a layer, that is compared with others."""
 
     slide: Slide
-    channel: int  # Which of its channels
+    channel: int  # index in the slide
     name: str
     layer: Image
-    # Tiles of an unfinished prediction that were there when it was looked at. The slide counts these alone; in a
-    # pair, those that all predictions have
+    # tiles of an unfinished prediction that were finished when it was chosen; only these are measured, and of several
+    # predictions only those that all have
     tiles: FinishedTiles | None = None
 
     @property
     def key(self) -> Hashable:
-        """What results of it are remembered by, which does not keep the slide in memory."""
+        """Key under which its results are remembered; it does not keep the slide in memory."""
         return weakref.ref(self.slide), self.channel
 
 
@@ -64,19 +64,19 @@ class Pair:
     """A real channel and one or more predictions of it, all of one size in pixels."""
 
     real: ComparedChannel
-    predictions: tuple[ComparedChannel, ...]  # In the order of the layer list
+    predictions: tuple[ComparedChannel, ...]  # in the order of the layer list
 
 
 def in_common(channels: Sequence[ComparedChannel]) -> list[ComparedChannel]:
-    """Predictions that are compared with each other, each with the tiles alone that all of them have."""
-    common = in_all(one.tiles for one in channels)
+    """Restrict predictions that are compared with each other to the tiles that all of them have."""
+    common = in_all(channel.tiles for channel in channels)
     if common is None:
         return list(channels)
     return [
-        one
-        if one.tiles is not None and one.tiles.digest == common.digest
-        else replace(one, slide=replace(one.slide, read_finished=lambda: common))
-        for one in channels
+        channel
+        if channel.tiles is not None and channel.tiles.digest == common.digest
+        else replace(channel, slide=replace(channel.slide, read_finished=lambda: common))
+        for channel in channels
     ]
 
 
@@ -93,24 +93,24 @@ def compared_channel(layer: Image) -> ComparedChannel:
     if slide is None or channel is None:
         slide, channel = slide_from_layers([layer], [layer.name]), 0
         if is_incomplete(layer) and (store := prediction_facts(layer).get("path")):
-            # the record of a prediction that is being made is read when it is measured
+            # a running prediction has a record of its finished tiles, which is read when it is measured
             slide = replace(slide, read_finished=partial(finished_tiles, Path(store)))
     tiles = slide.finished
     if tiles is not None:
-        # all that is measured of it is of the same tiles, whatever comes meanwhile
+        # all measurements use these tiles, even if more are finished meanwhile
         slide = replace(slide, read_finished=lambda: tiles)
     return ComparedChannel(slide, channel, layer.name, layer, tiles)
 
 
 def looks_predicted(layer: Image) -> bool:
-    """Whether a layer shows a prediction, as far as it and its names tell."""
+    """Whether a layer shows a prediction, by its metadata or its names."""
     if is_prediction(layer) or _is_of_several(layer):
         return is_prediction(layer)
     return any(_PREDICTED_WORDS.search(name) for name in _names(layer))
 
 
 def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, int]:
-    """The slide of a channel with its other stains, which may be in layers that were not opened as one slide."""
+    """Return a slide with its other stains and the index of the channel; the stains may be in separate layers."""
     if slide_of(real.layer) is not None:
         return real.slide, real.channel
     loose = [
@@ -126,24 +126,24 @@ def stained_slide(real: ComparedChannel, viewer: napari.Viewer) -> tuple[Slide, 
     try:
         return slide_from_layers(layers, [layer.name for layer in layers]), 0
     except SlideError:
-        # other images of this size, which lie elsewhere
+        # images of the same size that do not lie on this one
         return real.slide, real.channel
 
 
 def is_incomplete(layer: Image) -> bool:
-    """Whether a prediction still has, or was left with, tiles that are missing."""
+    """Whether a prediction lacks tiles."""
     return not prediction_facts(layer).get("complete", True)
 
 
 def unfinished_words(channel: ComparedChannel) -> str:
-    """What of an unfinished prediction is measured."""
+    """Sentence about the part of an unfinished prediction that is measured; empty for others."""
     if channel.tiles is not None:
         return f"{channel.name!r}: {channel.tiles.words}."
     return f"{channel.name!r} is not complete." if is_unrecorded(channel) else ""
 
 
 def is_unrecorded(channel: ComparedChannel) -> bool:
-    """Whether a prediction is not complete, and nothing tells which of its tiles are there."""
+    """Whether a prediction is not complete and has no record of its finished tiles."""
     return is_incomplete(channel.layer) and channel.slide.read_finished is None
 
 
@@ -152,7 +152,7 @@ def guess_real(layers: Sequence[Image]) -> Image | None:
     imaged = [layer for layer in layers if not looks_predicted(layer)]
     sizes = {pixel_shape(layer) for layer in layers if looks_predicted(layer)}
     probes = _probes(imaged)
-    # layers that are no channel among others of a slide may be anything, and are taken in their order
+    # a layer that is neither one channel of several nor named like a stain may show the probe; the first one counts
     possible = [layer for layer in imaged if layer in probes or not (_is_of_several(layer) or _is_stain(layer))]
     return max(possible, key=lambda layer: (pixel_shape(layer) in sizes, layer in probes), default=None)
 
@@ -174,13 +174,13 @@ def _is_of_several(layer: Image) -> bool:
 
 
 def _is_stain(layer: Image) -> bool:
-    """Whether its name says that it shows nuclei or vessels."""
+    """Whether the name of a layer is that of a nuclei or vessels stain."""
     roles = guess_roles([layer.name])
     return roles.nuclei is not None or roles.vessels is not None
 
 
 def stands_for_real(candidates: Sequence[Image], predictions: Sequence[Image]) -> Image | None:
-    """A layer that says where a slide is that has predictions and no real probe."""
+    """Choose a layer that stands for a slide that has predictions but no real probe."""
     stains = [
         layer
         for layer in candidates
@@ -199,7 +199,7 @@ def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:
     of_this_slide = [layer for layer in predicted if any(name.startswith(title) for name in _names(layer))]
     if predicted:
         return of_this_slide or predicted
-    # two loose images of one size: there is not much to guess
+    # if there are only two loose images of one size, the other one must be the prediction
     return same_size if len(same_size) == 1 and slide_of(same_size[0]) is None else []
 
 
@@ -209,9 +209,9 @@ def _names(layer: Image) -> tuple[str, ...]:
 
 
 class _SharedChoice(QObject):
-    """What the user has chosen in any measuring panel of a viewer, which no guess overrules.
+    """Choices of the user in any measuring widget of a viewer; no guess overrides them.
 
-    `changed` says that something else is chosen.
+    `changed` is emitted when a choice changes.
     """
 
     changed = Signal()
@@ -223,21 +223,21 @@ class _SharedChoice(QObject):
         self._region: str | weakref.ref[Layer] | None = None
         self.ticks: WeakKeyDictionary[Image, bool] = WeakKeyDictionary()
         self._colours: WeakKeyDictionary[Image, str] = WeakKeyDictionary()
-        # what writes a report of what is chosen in one of the panels
+        # the report bars of all measuring widgets, whose choices a report combines
         self.reporting: WeakSet[Any] = WeakSet()
 
     @property
     def real(self) -> Image | None:
-        """The real layer; None where none was chosen, or "none"."""
+        """The chosen real layer; None if none was chosen, or "none"."""
         return None if self._real is None else self._real()
 
     @property
     def region(self) -> str | Layer | None:
-        """Where is measured; None where nothing was chosen."""
+        """The chosen region; None if none was chosen."""
         return self._region() if isinstance(self._region, weakref.ref) else self._region
 
     def colour_of(self, layer: Image) -> str:
-        """Colour of a prediction in plots: that of its record, else one of its own while its layer is there."""
+        """Colour of a prediction in plots: that of its record, else a free one, kept as long as its layer exists."""
         recorded = layer_colour(layer)
         if recorded is not None:
             return recorded
@@ -249,24 +249,24 @@ class _SharedChoice(QObject):
         return self._colours[layer]
 
     def choose_real(self, layer: Image | None) -> None:
-        """Take a layer for the real one, or none."""
+        """Choose the real layer, or none."""
         self.is_real_chosen, self._real = True, None if layer is None else weakref.ref(layer)
         self.changed.emit()
 
     def tick(self, ticks: dict[Image, bool]) -> None:
-        """Take predictions, and leave others out."""
+        """Tick predictions, or clear their ticks."""
         self.ticks.update(ticks)
         self.changed.emit()
 
     def choose_region(self, region: str | Layer) -> None:
-        """Take a region."""
+        """Choose a region."""
         self._region = region if isinstance(region, str) else weakref.ref(region)
         self.changed.emit()
 
 
 def shared_choice(viewer: napari.Viewer) -> _SharedChoice:
-    """The choice of a viewer."""
-    # a plugin may be handed a proxy of the viewer; there is one list of layers behind all of them
+    """Return the choices of a viewer, which all its widgets share."""
+    # napari gives plugins proxies of the viewer, with one list of layers behind all of them
     layers = getattr(viewer.layers, "__wrapped__", viewer.layers)
     key = id(layers)
     if key not in _CHOICES:

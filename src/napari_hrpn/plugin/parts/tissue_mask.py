@@ -1,4 +1,4 @@
-"""Tissue of the real slide for widgets: found off the GUI thread, and editable as a Labels layer."""
+"""Tissue mask of the real slide: found in the background, and editable as a Labels layer."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import ComparedChannel
     from napari_hrpn.slides import Slide
 
-_NO_NUCLEI = "No channel of {} shows nuclei by its name, so the tissue is not known: use the frame, or draw a region."
-# undo sends the last one alone, which comes for much else too: masks are compared
+_NO_NUCLEI = "No channel of {} has the name of a nuclei stain, so no tissue is found: use the frame, or draw a region."
+# undo emits only the last event, which comes for much else too: so masks are compared after each event
 _EDITS = ("data", "paint", "labels_update", "set_data")
 _TISSUE = "tissue_of"
 
 
 class Tissue(QObject):
-    """Finds the tissue of a real slide; takes it from a Labels layer of `show_layer` where there is one.
+    """Finds the tissue of a real slide, or uses the Labels layer of `show_layer`, if there is one.
 
-    `changed` says that `mask`, `problem` or `is_busy` are others now; `layer` is where the tissue can be edited.
+    `changed` is emitted when `mask`, `problem` or `is_busy` change; the tissue can be edited in `layer`.
     """
 
     changed = Signal()
@@ -51,12 +51,12 @@ class Tissue(QObject):
 
     @property
     def mask(self) -> RegionMask | None:
-        """Tissue of the slide, as the user left it; None while it is looked for, or where it cannot be found."""
+        """Tissue of the slide, as edited by the user; None while it is searched for, or if it cannot be found."""
         return self._edited or self._found
 
     @property
     def glass(self) -> RegionMask | None:
-        """Where there is certainly no tissue: neither was it found there, nor did the user paint it."""
+        """Where there is certainly no tissue: neither found nor painted by the user."""
         if self._found is None:
             return None
         tissue = self._found.mask
@@ -71,16 +71,16 @@ class Tissue(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether it is being looked for."""
+        """Whether the tissue is being searched for."""
         return self._search.is_busy
 
     @property
     def is_edited(self) -> bool:
-        """Whether the mask is another one than was found."""
+        """Whether the user has changed the mask."""
         return self._edited is not None and (self._found is None or self._edited.digest != self._found.digest)
 
     def look_at(self, real: ComparedChannel | None) -> None:
-        """Look for the tissue of a slide; nothing is done where it is known or being looked for."""
+        """Find the tissue of a slide, unless it is known or being searched for."""
         is_same = real is not None and self._real is not None and real.slide is self._real.slide
         self._real = real
         if is_same:
@@ -90,16 +90,16 @@ class Tissue(QObject):
         if real is not None:
             self._find(real)
         self._adopt_layer()
-        self._tell()
+        self._emit_changed()
 
     def when_known(self, act: Callable[[], object]) -> None:
-        """Act as soon as the tissue is known, or cannot be found."""
+        """Call a function as soon as the tissue is known, or cannot be found."""
         self._waiting.append(act)
         if not self.is_busy:
             self._act()
 
     def show_layer(self) -> Labels | None:
-        """Show the tissue in a layer; what is painted there is the tissue from then on."""
+        """Show the tissue in a layer; from then on the labels of this layer are the tissue."""
         if self.layer is None and self._real is not None and self._found is not None:
             self._viewer.add_labels(
                 self._found.mask.astype(np.uint8),
@@ -112,7 +112,7 @@ class Tissue(QObject):
         return self.layer
 
     def shut_down(self) -> None:
-        """Look no further and follow no layer, before the widget goes away; called again, it does nothing."""
+        """Stop the search and disconnect from layers before the widget is deleted; a second call does nothing."""
         self._search.abandon()
         self._waiting.clear()
         self._leave_layer()
@@ -129,13 +129,13 @@ class Tissue(QObject):
 
     def _take(self, mask: RegionMask) -> None:
         self._found = mask
-        self._tell()
+        self._emit_changed()
 
     def _take_failure(self, error: BaseException) -> None:
         self._problem = f"The tissue could not be found ({error}): use the frame, or draw a region."
-        self._tell()
+        self._emit_changed()
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self.changed.emit()
         if not self.is_busy:
             self._act()
@@ -152,9 +152,9 @@ class Tissue(QObject):
             self.changed.emit()
 
     def _adopt_layer(self) -> None:
-        """Take the tissue from the layer that some widget has made of it."""
+        """Use the layer of the tissue, which this or another widget has made."""
         real = self._real
-        layer = None if real is None else next((one for one in self._viewer.layers if _is_of(one, real.slide)), None)
+        layer = None if real is None else next((item for item in self._viewer.layers if _is_of(item, real.slide)), None)
         if layer is self.layer:
             return
         self._leave_layer()

@@ -1,6 +1,6 @@
-"""Tools in the viewer: buttons for views, what is under the mouse, going to a place, and a frame around it.
+"""Viewer tools: buttons for views, mouse position and clicks, moving the view to a box, and a frame around it.
 
-The frame is a layer of vectors, so that no widget takes it for a region that somebody drew.
+The frame is a Vectors layer, so that no widget mistakes it for a drawn region.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _TOOLTIPS: dict[View, str] = {
     "real": "Show the real probe alone",
     "predicted": "Show the prediction alone",
-    "side by side": "Show the real probe to the left of the prediction, which move together",
+    "side by side": "Show the real probe to the left of the prediction; both move together",
     "overlay": "Show the real probe and the prediction on top of each other, without the other stains",
     "difference": "Show predicted minus real: orange where the prediction is brighter, blue where the real probe is",
 }
@@ -59,7 +59,7 @@ class ViewButtons(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Offer the views that there are layers for."""
+        """Enable the views whose layers exist."""
         if self._view is None:
             return
         real, predicted = self._chosen()
@@ -68,7 +68,7 @@ class ViewButtons(QWidget):
             button.setEnabled(button.isChecked() or can_show(view, real, predicted))
 
     def shut_down(self) -> None:
-        """Bring back what was visible, before the widget goes away; called again, it does nothing."""
+        """Restore the visibility of layers before the widget is deleted; a second call does nothing."""
         view, self._view = self._view, None
         if view is not None:
             # at the end of the program, Qt may have deleted it already
@@ -94,8 +94,8 @@ _FURTHEST_CLICK_PX = 4
 class ViewerMouse(QObject):
     """Follows the mouse in the viewer.
 
-    `moved` and `clicked` carry a point in the world of the viewer; a drag is no click, and while something is being
-    drawn or painted there are no clicks.
+    `moved` and `clicked` carry a point in world coordinates; a drag is no click, and `clicked` is not emitted while
+    the user draws or paints.
     """
 
     moved = Signal(object)
@@ -104,21 +104,21 @@ class ViewerMouse(QObject):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
-        self._callbacks = self._tell_move, self._tell_click
+        self._callbacks = self._emit_move, self._emit_click
         viewer.mouse_move_callbacks.append(self._callbacks[0])
         viewer.mouse_drag_callbacks.append(self._callbacks[1])
 
     def stop(self) -> None:
-        """Follow it no more; called again, it does nothing."""
+        """Disconnect from the mouse; a second call does nothing."""
         lists = self._viewer.mouse_move_callbacks, self._viewer.mouse_drag_callbacks
         for callbacks, callback in zip(lists, self._callbacks, strict=True):
             if callback in callbacks:
                 callbacks.remove(callback)
 
-    def _tell_move(self, viewer: object, event: Any) -> None:  # noqa: ANN401, ARG002 (napari's event)
+    def _emit_move(self, viewer: object, event: Any) -> None:  # noqa: ANN401, ARG002 (napari's event)
         self.moved.emit(np.array(event.position))
 
-    def _tell_click(self, viewer: object, event: Any) -> Generator[None, None, None]:  # noqa: ANN401, ARG002
+    def _emit_click(self, viewer: object, event: Any) -> Generator[None, None, None]:  # noqa: ANN401, ARG002
         begin, position, is_left = _canvas_point(event), np.array(event.position), event.button == 1
         yield
         while event.type == "mouse_move":
@@ -136,7 +136,7 @@ def _canvas_point(event: Any) -> NDArray[np.float64]:  # noqa: ANN401 (napari's 
 
 
 class Frame:
-    """A frame around a place on a slide."""
+    """A frame around a box of a slide."""
 
     def __init__(self, viewer: napari.Viewer, name: str) -> None:
         self._viewer, self._name = viewer, name
@@ -145,7 +145,7 @@ class Frame:
 
     @property
     def layer(self) -> Vectors | None:
-        """Its layer, while the user has not deleted it."""
+        """The layer of the frame; None once the user has deleted it."""
         return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
 
     def show(self, box: Box, layer: Image) -> None:
@@ -165,40 +165,40 @@ class Frame:
             edge_width=_width(box),
             vector_style="line",
         )
-        # the layer that the user works on stays the one
+        # napari selects a new layer: the user's layer is selected again
         self._viewer.layers.selection.active = active
 
     def hide(self) -> None:
-        """Show no frame until the next one; its layer stays, so that the list does not jump."""
+        """Hide the frame; its layer stays, so that the layer list does not jump."""
         if self.layer is not None:
             self.layer.visible = False
 
     def remove(self) -> None:
-        """Take its layer away."""
+        """Remove the layer of the frame."""
         if self.layer is not None:
             self._viewer.layers.remove(self.layer)
         self._layer = None
 
 
 def pixel_at(layer: Image, position: NDArray[np.float64]) -> tuple[int, int] | None:
-    """The pixel of a layer at a point of the world."""
-    row, column = (int(np.floor(place + 0.5)) for place in np.asarray(layer.world_to_data(position))[-2:])
+    """Return the pixel of a layer at a point in world coordinates; None outside of it."""
+    row, column = (int(np.floor(index + 0.5)) for index in np.asarray(layer.world_to_data(position))[-2:])
     height, width = pixel_shape(layer)
     return (row, column) if 0 <= row < height and 0 <= column < width else None
 
 
 def go_to(viewer: napari.Viewer, layer: Image, box: Box) -> None:
-    """Bring a place of a slide into the middle of the view, and zoom where it is out of proportion."""
+    """Centre the view on a box of a slide, and zoom if the box would be very small or large."""
     corners = np.array([np.asarray(layer.data_to_world(corner))[-2:] for corner in _corners(box)])
     if viewer.layers.units is not None:
-        # napari draws lengths in one unit; a layer's data_to_world knows nothing of it
+        # napari draws all layers in one unit of length, which `data_to_world` ignores
         pairs = zip(layer.units[-2:], viewer.layers.units[-2:], strict=True)
         corners *= [float((1 * unit).to(shown).magnitude) for unit, shown in pairs]
     camera = viewer.scene.camera
     camera.center = (*np.asarray(camera.center)[:-2], *corners.mean(axis=0))
-    wanted = _SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
-    if not wanted / 3 <= camera.zoom <= 2 * wanted:
-        camera.zoom = wanted
+    zoom = _SHARE_OF_VIEW * min(viewer.canvas.size) / max(1e-9, float(np.ptp(corners, axis=0).max()))
+    if not zoom / 3 <= camera.zoom <= 2 * zoom:
+        camera.zoom = zoom
 
 
 def _width(box: Box) -> float:
@@ -206,11 +206,11 @@ def _width(box: Box) -> float:
 
 
 def _corners(box: Box) -> NDArray[np.float64]:
-    """Corners of a box in turn; pixels reach half a pixel around their coordinates."""
+    """Corners of a box in order; a pixel reaches half a pixel around its coordinates."""
     return np.array([(box.y0, box.x0), (box.y0, box.x1), (box.y1, box.x1), (box.y1, box.x0)]) - 0.5
 
 
 def _sides(box: Box) -> NDArray[np.float64]:
-    """Start and direction of each side."""
+    """Start and direction of each side, as napari draws vectors."""
     corners = _corners(box)
     return np.stack([corners, np.roll(corners, -1, axis=0) - corners], axis=1)

@@ -1,1 +1,1 @@
-"""The dock widget "Penetration": how far a probe got from the vessels."""
+"""Dock widget "Penetration": distribution of the probe by distance from the vessels."""

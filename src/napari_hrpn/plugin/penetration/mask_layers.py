@@ -1,4 +1,4 @@
-"""Vessel masks as Labels layers: shown as they were found, taken over once they were edited; and vessels in them."""
+"""Vessel masks and subareas as Labels layers; a mask that the user has edited replaces the one that was found."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _OPACITY = 0.5
 
 
 class MaskLayers(QObject):
-    """Labels layers that hold vessels, in one viewer.
+    """Labels layers of a viewer that hold vessels.
 
-    `listed` says that there are others to choose from, `edited` carries the layer that somebody has changed.
+    `listed` is emitted when the choice of layers has changed, `edited` carries a layer that the user has changed.
     """
 
     listed = Signal()
@@ -52,11 +52,11 @@ class MaskLayers(QObject):
 
     @property
     def is_settled(self) -> bool:
-        """Whether all masks that came or went are listed."""
+        """Whether all layers of masks are listed."""
         return self._layers.is_settled
 
     def choices(self) -> list[tuple[str, Labels]]:
-        """Names and layers of all labels that may be vessels."""
+        """Names and Labels layers that may hold vessels."""
         return [
             (name, layer)
             for name, layer in self._layers.choices()
@@ -64,32 +64,32 @@ class MaskLayers(QObject):
         ]
 
     def mark(self, layer: Labels) -> Hashable:
-        """Something that changes whenever the layer is edited."""
+        """Key of a layer, which changes with every edit."""
         return who(layer), self._edits.get(layer, 0)
 
     def is_edited(self, layer: Labels) -> bool:
-        """Whether somebody has changed a mask since it was found."""
+        """Whether the user has changed a mask since it was found."""
         return self._edits.get(layer, 0) > 0
 
     def was_found_on(self, layer: Labels, real: ComparedChannel) -> bool:
-        """Whether a mask was found for a slide, edited since then or not."""
+        """Whether a mask was found on a slide, even if it was edited since."""
         facts = layer.metadata.get(KEY)
         return isinstance(facts, dict) and facts.get(_VESSELS) == who(real.slide)
 
     def drawn(self, layer: Labels, real: ComparedChannel) -> Any:  # noqa: ANN401 (an array of any kind)
-        """The labels of a layer, which have to cover a slide exactly."""
-        found = labels_on_slide(layer, real.layer, self._viewer)
+        """Return the labels of a layer, which must cover a slide exactly."""
+        region = labels_on_slide(layer, real.layer, self._viewer)
         corners = np.array([(0, 0), (0, 1), (1, 0)])
-        place = (corners * real.slide.shape - 0.5) @ found.matrix.T + found.offset
-        if np.abs(place - (corners * found.labels.shape - 0.5)).max() > 1:
+        of_slide = (corners * real.slide.shape - 0.5) @ region.matrix.T + region.offset
+        if np.abs(of_slide - (corners * region.labels.shape - 0.5)).max() > 1:
             raise UserError(
                 f"The labels {layer.name!r} do not cover {real.name!r} from corner to corner, expected a mask of the "
-                "whole slide: press Find vessels, and edit what appears."
+                "whole slide: press Find vessels, and edit the layer that appears."
             )
-        return found.labels
+        return region.labels
 
     def show_vessels(self, vessels: VesselMask, real: ComparedChannel) -> Labels:
-        """Show a mask that was found: in the layer of the last one, unless that was edited."""
+        """Show a mask that was found: in the layer of the former one, unless the user has edited that."""
         pixels = vessels.mask.astype(np.uint8)
         layer = self._found_layer(real)
         if layer is not None and layer.data.shape == pixels.shape:
@@ -107,7 +107,7 @@ class MaskLayers(QObject):
         return layer
 
     def show_subareas(self, subareas: Subareas, real: ComparedChannel) -> Labels:
-        """Show subareas in a layer of their own; one that is there gets other labels."""
+        """Show subareas in their own layer; an existing one gets the new labels."""
         colours: dict[int | None, str] = dict(enumerate(_SUBAREA_COLOURS[: len(subareas.names)], start=1))
         look = {
             **coarse_placement(real.layer, subareas.downsample),
@@ -120,10 +120,10 @@ class MaskLayers(QObject):
         if layer is None:
             active = self._viewer.layers.selection.active
             layer = self._viewer.add_labels(subareas.labels, opacity=_OPACITY, **look)
-            # the layer that the user works on, perhaps the vessels, stays the one
+            # the selected layer, perhaps the vessels, stays selected
             self._viewer.layers.selection.active = active
         else:
-            # to add a layer takes napari longer than to change one
+            # changing a layer is faster than adding one
             layer.data = subareas.labels
             for name, value in look.items():
                 setattr(layer, name, value)
@@ -131,13 +131,15 @@ class MaskLayers(QObject):
         return layer
 
     def shut_down(self) -> None:
-        """Follow the viewer no more."""
+        """Disconnect from the viewer."""
         self._layers.stop()
 
     def _found_layer(self, real: ComparedChannel) -> Labels | None:
-        """The layer of the mask that was found last for a slide, if nobody has changed it."""
-        there = (layer for _, layer in self.choices() if self.was_found_on(layer, real) and not self.is_edited(layer))
-        return next(there, None)
+        """Layer of the mask that was found last on a slide; None if the user has edited it."""
+        unedited = (
+            layer for _, layer in self.choices() if self.was_found_on(layer, real) and not self.is_edited(layer)
+        )
+        return next(unedited, None)
 
     def _note_edit(self, layer: Layer | None) -> None:
         if isinstance(layer, Labels):
@@ -145,18 +147,18 @@ class MaskLayers(QObject):
             self.edited.emit(layer)
 
 
-def vessel_at(vessels: VesselMask, place: tuple[int, int]) -> int | None:
-    """Number of the vessel at a pixel of the slide."""
+def vessel_at(vessels: VesselMask, pixel: tuple[int, int]) -> int | None:
+    """Number of the vessel at a pixel of the slide; None if there is none."""
     row, column = (
-        min(int((at + 0.5) / factor), size - 1)
-        for at, factor, size in zip(place, vessels.downsample, vessels.mask.shape, strict=True)
+        min(int((index + 0.5) / factor), size - 1)
+        for index, factor, size in zip(pixel, vessels.downsample, vessels.mask.shape, strict=True)
     )
     label = int(vessels.objects.painted(slice(row, row + 1), slice(column, column + 1))[0, 0])
     return label or None
 
 
 def box_of(vessels: VesselMask, label: int) -> Box:
-    """The box around a vessel, with a pixel of the mask as its margin."""
+    """Box around a vessel, with a margin of one pixel of the mask."""
     objects = vessels.objects
     runs = np.flatnonzero(objects.part == label - 1)
     dy, dx = vessels.downsample

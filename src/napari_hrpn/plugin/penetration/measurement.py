@@ -1,6 +1,6 @@
-"""Vessels, the probe around them, densities and subareas, as parts of a measurement off the GUI thread.
+"""Measurement of vessels, the probe around them, densities and subareas, as parts that run in another thread.
 
-Nothing of Qt or napari is touched here.
+No function here uses Qt or napari.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def vessels_part(stain: ComparedChannel, tissue: RegionMask | None, settings: Ve
 
 
 def edited_part(labels: NDArray[Any], slide: Slide, mark: Hashable) -> Part:
-    """Take a drawn or edited mask for the vessels."""
+    """Use a drawn or edited mask as the vessels."""
     key = "edited", who(slide), mark
-    return step("Taking over the mask", 0.05 * math.prod(slide.shape), edited_vessel_mask, labels, slide, key=key)
+    return step("Reading the mask", 0.05 * math.prod(slide.shape), edited_vessel_mask, labels, slide, key=key)
 
 
 def subareas_part(kind: str, slide: Slide, vessels: Part, tissue: RegionMask | None) -> Part:
-    """Cut the tissue into subareas."""
+    """Divide the tissue into subareas."""
     cut = (core_and_periphery, slide) if kind == EDGE else (distance_bands, vessels)
-    return step("Cutting the tissue into subareas", 0.3 * math.prod(slide.shape), *cut, tissue)
+    return step("Dividing the tissue into subareas", 0.3 * math.prod(slide.shape), *cut, tissue)
 
 
 def penetration_parts(
@@ -62,31 +62,31 @@ def penetration_parts(
     tissue: RegionMask | None,
     background: RegionMask | float | None,
 ) -> dict[str, Part]:
-    """All that is measured of images of one size, the real one and predictions, in the tissue or everywhere.
+    """Make the parts that measure images of one size, real and predicted, in the tissue or everywhere.
 
-    `vessels` gives a `VesselMask`, `table` a `VesselTable`, `background` what is taken off by name of image (the
-    median of blank glass, nothing, or a grey level), `probe` a `SlidePenetration`, `nuclei` a `CellDensity` (there is
-    none where no layer shows them), and `tables` the tables of an evaluation by name.
+    The result of `vessels` is a `VesselMask`, of `table` a `VesselTable`, of `background` the subtracted grey level by
+    name of image (the median of blank glass, nothing, or a given level), of `probe` a `SlidePenetration`, of `nuclei` a
+    `CellDensity` (there is no such part if no layer shows nuclei), and of `tables` the tables of an evaluation by name.
     """
     slide, probes = images[0].slide, [ProbeImage(image.name, image.slide, image.channel) for image in images]
     pixels, stained = float(math.prod(slide.shape)), (slide, None) if stain is None else (stain.slide, stain.channel)
     table = step("Measuring each vessel", 0.5 * pixels, measure_vessels, *stained, vessels, tissue)
     weight = 1.0 if isinstance(background, float) else 0.02 * pixels * len(images)
-    taken_off = step("Looking at the blank glass", weight, _background, probes, background)
+    subtracted = step("Measuring the blank glass", weight, _background, probes, background)
     words, weight = "Measuring distances from vessels", pixels * (len(images) + 2)
-    probe = step(words, weight, slide_penetration, vessels, probes, tissue, None, taken_off)
-    parts = {"vessels": vessels, "table": table, "background": taken_off, "probe": probe}
+    probe = step(words, weight, slide_penetration, vessels, probes, tissue, None, subtracted)
+    parts = {"vessels": vessels, "table": table, "background": subtracted, "probe": probe}
     if nuclei is not None:
         weight = 0.5 * math.prod(nuclei.slide.shape)
         parts["nuclei"] = step("Counting nuclei", weight, cell_density, nuclei.slide, nuclei.channel, tissue)
-    found = vessels, table, parts.get("nuclei"), probe, taken_off
-    return {**parts, "tables": step("Writing tables", 0.01 * pixels, _tables, *found)}
+    results = vessels, table, parts.get("nuclei"), probe, subtracted
+    return {**parts, "tables": step("Making tables", 0.01 * pixels, _tables, *results)}
 
 
 def _find_vessels(
     slide: Slide, channel: int, tissue: RegionMask | None, settings: VesselSettings
 ) -> Generator[Progress, None, VesselMask]:
-    # napari imports these for the first Labels layer, in the GUI thread, where they take half a second
+    # napari imports these for the first Labels layer, which would block the GUI thread for half a second
     import pandas  # noqa: F401
     import skimage.color.colorconv  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Plot of the probe over the distance from the nearest vessel, of real and predicted images, with pixels per shell."""
+"""Profile plot of real and predicted probe over the distance from the nearest vessel, with pixels per shell."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _HEIGHT_PX = 350
 _LONGEST_NAME = 30
 _HEIGHT_RATIOS = (2.2, 1.0)
 _LEAST_LOG_SHARE = 1e-3
-_NOTHING = "Press Measure for the probe over the distance from vessels."
+_NOTHING = "Press Measure to show the probe over the distance from vessels."
 
 
 class ProfilePlot(Plot):
-    """Mean grey level of each shell above, number of its pixels below."""
+    """Mean grey level of each shell in the upper panel, number of its pixels in the lower one."""
 
     # the two panels share the distances between them
     row_gap_px = 25
@@ -38,7 +38,7 @@ class ProfilePlot(Plot):
         self.redraw_soon()
 
     def set_log(self, is_log: bool) -> None:
-        """Show the logarithm of the grey levels: an exponential fall is a straight line."""
+        """Show the logarithm of the grey levels: an exponential decrease is a straight line."""
         self.is_log = is_log
         self.redraw_soon()
 
@@ -49,16 +49,16 @@ class ProfilePlot(Plot):
             return
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=_HEIGHT_RATIOS)
         shown = self._shells_shown()
-        for one in self._profiles:
-            shells = one.shells[:shown]
+        for profile in self._profiles:
+            shells = profile.shells[:shown]
             upper.plot(
                 [(shell.from_um + shell.to_um) / 2 for shell in shells],
                 [shell.mean for shell in shells],
                 "o-",
-                color=self._colours.get(one.image, ink.text),
+                color=self._colours.get(profile.image, ink.text),
                 markersize=3,
                 linewidth=1.2,
-                label=short(one.image, _LONGEST_NAME),
+                label=short(profile.image, _LONGEST_NAME),
             )
         first = self._profiles[0]
         edges = [shell.from_um for shell in first.shells[: shown + 1]]
@@ -83,10 +83,10 @@ class ProfilePlot(Plot):
         index = int(event.xdata // shells[0].to_um)
         if index >= len(shells):
             return ""
-        lines = [f"{one.image}: {one.shells[index].mean:.4g}" for one in self._profiles]
+        lines = [f"{profile.image}: {profile.shells[index].mean:.4g}" for profile in self._profiles]
         return "\n".join([f"{shells[index].from_um:g} to {shells[index].to_um:g} µm, n = {shells[index].n:,}", *lines])
 
     def _shells_shown(self) -> int:
-        """How many shells hold nearly all pixels; beyond are single ones."""
+        """Number of shells that hold nearly all pixels; further shells have only a few."""
         shells, furthest = self._profiles[0].shells[:-1], self._profiles[0].range_um
         return sum(shell.to_um <= furthest for shell in shells) or len(shells)

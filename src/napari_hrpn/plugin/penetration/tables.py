@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import CellDensity, Penetration, PenetrationSettings, VesselTable
 
 _FLOORS = (
-    "If the floor of the tissue, its autofluorescence, lay anywhere between the background that was taken off and the "
-    "darkest shell, this is what"
+    "if the floor of the tissue, its autofluorescence, lies anywhere between the subtracted background and the "
+    "darkest shell"
 )
-# the floor decides a D50 that differs by more than this
+# a D50 that differs by more than this factor depends on the floor, and the user is warned
 _DECIDES = 1.5
 # with as many digits as on the page of an evaluation
 _length = partial(number, digits=2)
-DENSITY_HEADINGS = {"Density": "What is counted", "Value": "Per area of tissue", "n": "How many", "Tissue": "The area"}
+DENSITY_HEADINGS = {"Density": "Counted objects", "Value": "Per area of tissue", "n": "Number", "Tissue": "Tissue area"}
 _HEIGHT_PX = 230
 WIDEST_PX = 130
 _LABEL = "label"
@@ -33,8 +33,8 @@ _VESSEL_COLUMNS = {
     _LABEL: ("vessel", "Number of the vessel, from the top"),
     "area_um2": ("area, µm²", "Area, lumen included"),
     "equivalent_diameter_um": ("diameter, µm", "Diameter of the circle of the same area"),
-    "mean_diameter_um": ("width, µm", "Mean width along the middle line"),
-    "length_um": ("length, µm", "Length of the middle line; of a round cross-section nearly nothing"),
+    "mean_diameter_um": ("width, µm", "Mean width along the centreline"),
+    "length_um": ("length, µm", "Length of the centreline; nearly 0 for a round cross-section"),
     "stain_mean": ("stain mean", "Mean grey level of the vessels' stain inside"),
 }
 _HIDDEN = ("centroid_y_px", "centroid_x_px")
@@ -48,23 +48,23 @@ def profile_headings(settings: PenetrationSettings) -> dict[str, str]:
         f"> {d:g} µm": f"Share of the signal outside vessels that is further than {d:g} µm" for d in settings.beyond_um
     }
     return {
-        "Image": "Real, or which prediction",
+        "Image": "Real image or prediction",
         "Area": f"Tissue; periphery is within {settings.periphery_um:g} µm of its edge, core the rest",
         "n": "Pixels outside vessels",
-        "D50, µm": "Distance from the edge of the nearest vessel within which half of the signal is",
-        "D90, µm": "Distance within which nine tenths of the signal are",
+        "D50, µm": "Distance from the edge of the nearest vessel within which half of the signal lies",
+        "D90, µm": "Distance within which nine tenths of the signal lie",
         "1/e, µm": "Length over which the profile falls to 1/e, fitted to its logarithm beyond "
-        f"{settings.fit_from_um:g} µm, a short one from the vessel's edge; – where it does not fall that far, or not "
+        f"{settings.fit_from_um:g} µm, a short one from the vessel's edge; – if it does not fall that far, or not "
         "exponentially",
         **beyond,
-        "Background": "Grey level that was taken off",
-        "D50 by floor": f"{_FLOORS} D50 would be, in µm",
-        "D90 by floor": f"{_FLOORS} D90 would be, in µm",
+        "Background": "Grey level that was subtracted",
+        "D50 by floor": f"Range of D50, in µm, {_FLOORS}",
+        "D90 by floor": f"Range of D90, in µm, {_FLOORS}",
     }
 
 
 def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[Any]], list[str]]:
-    """Rows of the table of profiles, and why numbers are missing."""
+    """Rows of the table of profiles, and tooltips that explain missing numbers."""
     rows = [
         [
             one.image,
@@ -82,11 +82,11 @@ def profile_rows(profiles: Sequence[Penetration]) -> tuple[list[list[Any]], list
 
 
 def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
-    """Why numbers are missing, each reason once."""
-    places: dict[str, list[str]] = {}
+    """Explain missing and uncertain numbers, each reason once."""
+    areas: dict[str, list[str]] = {}
     for one in profiles:
-        places.setdefault(one.reason, []).append(f"{one.image}, {one.area}")
-    lines = [f"{'; '.join(named)}: {reason}." for reason, named in places.items() if reason]
+        areas.setdefault(one.reason, []).append(f"{one.image}, {one.area}")
+    lines = [f"{'; '.join(named)}: {reason}." for reason, named in areas.items() if reason]
     lines += [
         f"{one.image}: D50 is {_between(one.d50_low_um, one.d50_high_um)} µm, for floors between "
         f"{_length(one.background)} and {_length(one.darkest)}, the darkest shell. State the grey level of a "
@@ -95,12 +95,12 @@ def reasons(profiles: Sequence[Penetration], *, has_glass: bool) -> str:
         if one.area == "tissue" and not one.d50_high_um <= _DECIDES * one.d50_low_um and not math.isnan(one.d50_low_um)
     ]
     if not has_glass:
-        lines.append("There is no blank glass around the tissue, so no background is taken off.")
+        lines.append("There is no blank glass around the tissue, so no background is subtracted.")
     return "\n".join(lines)
 
 
 def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[list[list[Any]], list[str]]:
-    """Rows under `DENSITY_HEADINGS`, and what they mean or why numbers are missing."""
+    """Rows under `DENSITY_HEADINGS`, and tooltips that define them or explain missing numbers."""
     rows, tips = [], []
     if table is not None:
         n, area = table.n, f"{table.tissue_mm2:.4g} mm²"
@@ -108,13 +108,13 @@ def density_rows(table: VesselTable | None, cells: CellDensity | None) -> tuple[
             (
                 "Vessels",
                 f"{number(table.density_per_mm2)} per mm²",
-                "Vessels whose centroid is in the tissue, also those that the border cuts",
+                "Vessels whose centroid is in the tissue, including those cut by the border",
             ),
             ("Vessel area", _percent(table.area_fraction), "Share of the tissue inside vessels"),
             (
                 "Vessel length",
                 f"{number(table.length_density_mm_per_mm2)} mm/mm²",
-                "Middle lines of vessels inside the tissue",
+                "Length of the centrelines of vessels inside the tissue",
             ),
         ):
             rows.append([title, value, n, area])
@@ -138,7 +138,7 @@ def _percent(share: float) -> str:
 
 
 class _VesselModel(QAbstractTableModel):
-    """Vessels by their numbers, and what is known of each."""
+    """Table model of the vessels, by their numbers."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         import pandas
@@ -151,19 +151,19 @@ class _VesselModel(QAbstractTableModel):
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns, as in a file."""
+        """Names of the columns, as in a saved file."""
         return list(self._frame.columns)
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """Vessels."""
+        """Number of vessels."""
         return len(self._frame)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """Numbers of each."""
+        """Number of columns."""
         return len(self._frame.columns)
 
     def data(self, index: QModelIndex, role: int = _Role.DisplayRole) -> object:
-        """A number as one reads it, and in full where the mouse is."""
+        """Rounded number of a cell, and the exact number for its tooltip."""
         if role == _Role.TextAlignmentRole:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role not in (_Role.DisplayRole, _Role.ToolTipRole):
@@ -177,13 +177,13 @@ class _VesselModel(QAbstractTableModel):
         return number(value.item())
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> object:  # noqa: N802
-        """Names of the columns."""
+        """Titles and tooltips of the columns."""
         if orientation == Qt.Orientation.Horizontal and role in (_Role.DisplayRole, _Role.ToolTipRole):
             return _column(self.columns[section])[role == _Role.ToolTipRole]
         return None
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
-        """Sort by a column; what is missing comes last."""
+        """Sort by a column; missing values come last."""
         if 0 <= column < len(self.columns):
             self.layoutAboutToBeChanged.emit()
             rising = order == Qt.SortOrder.AscendingOrder
@@ -196,12 +196,12 @@ class _VesselModel(QAbstractTableModel):
         return int(self._shown.index[row])
 
     def row_of(self, label: int) -> int | None:
-        """Row of a vessel; None where it has none."""
+        """Row of a vessel; None if it has none."""
         return int(self._shown.index.get_loc(label)) if label in self._shown.index else None
 
 
 class VesselTableView(QTableView):
-    """Shows vessels; `chosen` carries the number of the vessel whose row the user selects."""
+    """Table view of the vessels; `chosen` carries the number of the vessel whose row the user selects."""
 
     chosen = Signal(int)
 
@@ -209,14 +209,14 @@ class VesselTableView(QTableView):
         super().__init__()
         self.vessels = _VesselModel([])
         self._is_selecting = False
-        self.setToolTip("A row per vessel: select one to go to it, or click on a vessel in the viewer")
+        self.setToolTip("One row per vessel: select one to go to it, or click on a vessel in the viewer")
         self.setFixedHeight(_HEIGHT_PX)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setSortingEnabled(True)
         make_readable(self)
         header = self.horizontalHeader()
         if header is not None:
-            # of thousands of rows, a few show how wide the numbers are
+            # the widths of the columns are taken from a few of thousands of rows
             header.setResizeContentsPrecision(_WIDTHS_FROM_ROWS)
             header.setDefaultAlignment(Qt.AlignmentFlag.AlignCenter)
 
@@ -228,7 +228,7 @@ class VesselTableView(QTableView):
         return self.vessels.label_at(rows[0].row()) if rows else None
 
     def show_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Show other vessels, in the order of their numbers; the one that is selected stays so."""
+        """Show other vessels, in the order of their numbers; the selected one stays selected."""
         former, selected = self.vessels, self.selected
         self.vessels = _VesselModel(rows)
         self.setModel(self.vessels)
@@ -252,7 +252,7 @@ class VesselTableView(QTableView):
         return True
 
     def selectionChanged(self, selected: QItemSelection, deselected: QItemSelection) -> None:  # noqa: N802 (Qt's name)
-        """Emit which vessel the user chose."""
+        """Emit the number of the vessel that the user selected."""
         super().selectionChanged(selected, deselected)
         label = self.selected
         if label is not None and not self._is_selecting:
@@ -260,6 +260,6 @@ class VesselTableView(QTableView):
 
 
 def _column(name: str) -> tuple[str, str]:
-    """What a column is called, and its tooltip."""
-    words = "Pixels that are nearer to it than to any other vessel" if name.startswith("n within") else name
+    """Title and tooltip of a column."""
+    words = "Pixels that are nearer to this vessel than to any other" if name.startswith("n within") else name
     return _VESSEL_COLUMNS.get(name, (name, words))

@@ -1,4 +1,4 @@
-"""Form for the stains of vessels and nuclei, how vessels are found, which mask counts, and the background."""
+"""Form for the stains of vessels and nuclei, the threshold and mask of the vessels, and the background."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 _AUTOMATIC, STATED = "automatic", "stated"
 _GLASS, NONE, LEVEL = "glass", "none", "level"
 _THRESHOLDS = [("Automatic (Otsu)", _AUTOMATIC), ("Grey level", STATED)]
-_BACKGROUNDS = [("Blank glass", _GLASS), ("Not taken off", NONE), ("Grey level", LEVEL)]
+_BACKGROUNDS = [("Blank glass", _GLASS), ("Not subtracted", NONE), ("Grey level", LEVEL)]
 _BRIGHTEST = 1e6
 _BACKGROUND_TIP = (
-    "What is taken off the probe: the median of the blank glass outside the tissue, nothing, or a grey level.\n"
-    "Glass shows the camera's offset alone; autofluorescence that is left in looks like a probe that reaches\n"
-    "everywhere: state the grey level of a section without probe"
+    "Background subtracted from the probe: the median of the blank glass outside the tissue, nothing, or a grey\n"
+    "level. Glass shows only the camera's offset; autofluorescence that is not subtracted looks like a probe that\n"
+    "reaches everywhere: give the grey level of a section without probe"
 )
 
 
 class VesselForm(QWidget):
-    """Asks what is needed to find vessels; `changed` says that something is different."""
+    """Form for the vessels and the background; `changed` is emitted when a choice changes."""
 
     changed = Signal()
 
@@ -53,13 +53,13 @@ class VesselForm(QWidget):
         least_area = options(VesselSettings)["smallest_um2"]
         self.area_box = option_field(least_area)
         self.area_box.value = least_area.default
-        self.mask_box = combo_box("Vessels as they are found by their stain, or a mask that you drew or edited")
+        self.mask_box = combo_box("Vessels found by their stain, or a mask that you drew or edited")
         self.background_box = combo_box(_BACKGROUND_TIP, _BACKGROUNDS)
         self.background_level = number_box(
             0, -_BRIGHTEST, _BRIGHTEST, "", "Grey level of tissue without probe, such as an uninjected section's", 2
         )
         self.find_button = PushButton(
-            text="Find vessels", tooltip="Make the vessel mask and show it as a layer that you can edit"
+            text="Find vessels", tooltip="Find the vessels and show their mask as a layer that you can edit"
         )
         rows = {
             "Vessels": self.stain_box,
@@ -76,12 +76,12 @@ class VesselForm(QWidget):
         self._show_needed()
         fields = self.threshold_box, self.level_box, self.area_box, self.background_box, self.background_level
         for field in (self.stain_box, self.nuclei_box, self.mask_box, *fields):
-            field.changed.connect(self._tell)
+            field.changed.connect(self._emit_changed)
         self._masks.listed.connect(self._offer_masks)
 
     @property
     def settings(self) -> VesselSettings:
-        """How vessels are told from the rest."""
+        """Settings for finding vessels."""
         threshold = self.level_box.value if self.threshold_box.value == STATED else None
         return VesselSettings(threshold=threshold, smallest_um2=self.area_box.value)
 
@@ -99,18 +99,18 @@ class VesselForm(QWidget):
 
     @property
     def mask(self) -> Labels | None:
-        """Labels that are taken for the vessels; None where they are found by their stain."""
+        """Labels layer of the vessels; None if they are found by their stain."""
         layer: Labels | None = self.mask_box.value
         return layer
 
     @property
     def background(self) -> float | None:
-        """A grey level for all images; None for that of the blank glass."""
+        """Grey level that is subtracted from all images; None for that of the blank glass."""
         kind = self.background_box.value
         return None if kind == _GLASS else 0.0 if kind == NONE else float(self.background_level.value)
 
     def stain_on(self, slide: Slide) -> int | None:
-        """Channel of the vessels' stain in a slide, which may be made of layers; None where it is not there."""
+        """Channel of the vessels' stain in a slide, which may be made of layers; None if the slide lacks it."""
         stain = self.stain
         if stain is None:
             return None
@@ -119,7 +119,7 @@ class VesselForm(QWidget):
         return slide.channel_names.index(stain.name) if stain.name in slide.channel_names else None
 
     def follow(self, real: ComparedChannel | None) -> None:
-        """Offer the stains that lie on a slide; nothing is emitted."""
+        """Offer the stains that lie on a slide; no signal is emitted."""
         layers = [] if real is None else self._stains(real)
         for box, role in ((self.stain_box, "vessels"), (self.nuclei_box, "nuclei")):
             guess = None if real is None else _guess(layers, real, role)
@@ -129,11 +129,11 @@ class VesselForm(QWidget):
             offer(box, choices, box.value if box.value in layers else guess)
 
     def take_mask(self, layer: Labels) -> None:
-        """Take labels for the vessels from now on."""
+        """Use a Labels layer as the vessels from now on."""
         self._offer_masks()
         self.mask_box.value = layer
 
-    def _tell(self, _: object = None) -> None:
+    def _emit_changed(self, _: object = None) -> None:
         self._show_needed()
         self.changed.emit()
 
@@ -146,16 +146,16 @@ class VesselForm(QWidget):
         masks = [(f"In {name!r}", layer) for name, layer in self._masks.choices()]
         offer(self.mask_box, [("Found by the stain", None), *masks], before)
         if self.mask is not before:
-            self._tell()
+            self._emit_changed()
 
     def _stains(self, real: ComparedChannel) -> list[Image]:
-        there = [
+        stains = [
             layer
             for layer in self._viewer.layers
             if is_single_channel(layer) and pixel_shape(layer) == real.slide.shape and not looks_predicted(layer)
         ]
-        of_slide = [layer for layer in there if _is_of(layer, real)]
-        return of_slide if len(of_slide) > 1 else there
+        of_slide = [layer for layer in stains if _is_of(layer, real)]
+        return of_slide if len(of_slide) > 1 else stains
 
 
 def _is_of(layer: Layer, real: ComparedChannel) -> bool:

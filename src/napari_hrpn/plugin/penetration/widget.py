@@ -1,4 +1,4 @@
-"""Dock widget "Penetration": vessels, the probe around them, tables and subareas, measured in a thread."""
+"""Dock widget "Penetration": vessels, the probe by distance from them, tables and subareas."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.plot import Plot
     from napari_hrpn.slides import RegionMask, Slide
 
-_REGION_TIP = "What is measured: the tissue, with its core and periphery where it has an edge, or everything"
+_REGION_TIP = "Region that is measured: the tissue, with its core and periphery if it has an edge, or the whole frame"
 _AREAS = [("Tissue", "tissue"), ("Core", "core"), ("Periphery", "periphery")]
 _SUBAREAS = [("Distance bands", BANDS), ("Core and periphery", EDGE)]
 
 
 class PenetrationWidget(MeasuringWidget):
-    """How far a probe got from the vessels, in a real image and its predictions."""
+    """Measures how far a probe penetrates from the vessels, in a real image and its predictions."""
 
-    # napari looks for this very annotation
+    # napari passes the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(
             viewer, "Find vessels if there is no mask, and measure the probe around them, in the background"
@@ -70,22 +70,22 @@ class PenetrationWidget(MeasuringWidget):
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=False)
         self.vessel_form = VesselForm(viewer, self.masks, self.pair_form)
         self.profile = ProfilePlot()
-        self.area_box = combo_box("Which part of the tissue", _AREAS)
+        self.area_box = combo_box("Part of the tissue whose profile is shown", _AREAS)
         self.log_box = CheckBox(
-            text="Log", tooltip="Show the logarithm of the grey levels: an exponential fall is a straight line"
+            text="Log", tooltip="Show the logarithm of the grey levels: an exponential decrease is a straight line"
         )
         self.profile_table = NumbersTable(profile_headings(PenetrationSettings()).items())
         self.reason_label = QLabel()
         self.vessel_table = VesselTableView()
         self.density_table = NumbersTable(DENSITY_HEADINGS.items(), WIDEST_PX)
         self.subarea_box = combo_box(
-            "Bands of distance from the vessels, or what is near the edge of the tissue", _SUBAREAS
+            "Bands of distance from the vessels, or core and periphery of the tissue", _SUBAREAS
         )
         self.subarea_button = PushButton(
-            text="Show subareas", tooltip="Show them as a Labels layer; names appear under the mouse"
+            text="Show subareas", tooltip="Show the subareas as a Labels layer; their names appear under the mouse"
         )
         self.tabs = QTabWidget()
-        # results by the names of `penetration_parts`, of what is chosen
+        # results of the current choice, by the names of `penetration_parts`
         self.known: dict[str, Any] = {}
         self._shown_vessels: Sequence[dict[str, Any]] = ()
         self._shown_mask: VesselMask | None = None
@@ -96,12 +96,12 @@ class PenetrationWidget(MeasuringWidget):
 
     @property
     def needs_tissue(self) -> bool:
-        """Whether the tissue alone is measured, or the background is that of the glass around it."""
+        """Whether only the tissue is measured, or the background is that of the glass around it."""
         return self.region_form.value != FRAME or self.vessel_form.background is None
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is read or measured, and all that is known is shown."""
+        """Whether nothing is read or measured, and all results are shown."""
         return super().is_settled and self.masks.is_settled
 
     def plots(self) -> Sequence[Plot]:
@@ -113,17 +113,17 @@ class PenetrationWidget(MeasuringWidget):
         return list(self._named_parts().values())
 
     def find_vessels(self) -> None:
-        """Make the vessel mask of the stain and show it, to be looked at and edited."""
+        """Find the vessels by their stain, and show the mask, which the user can edit."""
         self.vessel_form.mask_box.value = None
         self._shown_mask = None
         self.start(lambda: [self._vessels_part()], lambda _: self._show_mask())
 
     def show_subareas(self) -> None:
-        """Cut the tissue into subareas and show them as a layer."""
+        """Divide the tissue into subareas and show them as a layer."""
         self.start(self._subarea_parts, lambda parts: self._show_subareas(parts[-1].key))
 
     def show_known(self) -> None:
-        """Show what is measured of what is chosen."""
+        """Show the results of the current choice."""
         real = self.place
         self.vessel_form.follow(real)
         self.known = self._recall()
@@ -138,14 +138,14 @@ class PenetrationWidget(MeasuringWidget):
         self.reason_label.setText(breakable(why))
         self.reason_label.setVisible(bool(why))
         vessels = self.known.get("tables", {}).get("vessels", ())
-        # there may be thousands
+        # there may be thousands of vessels, so the table is filled only when they change
         if vessels is not self._shown_vessels:
             self._shown_vessels = vessels
             self.vessel_table.show_rows(vessels)
         self.density_table.show_rows(*density_rows(self.known.get("table"), self.known.get("nuclei")))
 
     def go_to_vessel(self, label: int) -> None:
-        """Go to a vessel in the viewer, and frame it."""
+        """Centre the view on a vessel, and frame it."""
         real = self.place
         if "vessels" in self.known and real is not None:
             box = box_of(self.known["vessels"], label)
@@ -153,13 +153,13 @@ class PenetrationWidget(MeasuringWidget):
             self._frame.show(box, real.layer)
 
     def end(self) -> None:
-        """End all that runs, before the widget goes away."""
+        """Stop all threads before the widget is deleted."""
         super().end()
         self.masks.shut_down()
 
     @property
     def profiles(self) -> Sequence[Penetration]:
-        """Of all images and areas, as far as they are known."""
+        """Profiles of all images and areas; none before they are measured."""
         return self.known["probe"].profiles if "probe" in self.known else ()
 
     @property
@@ -176,16 +176,16 @@ class PenetrationWidget(MeasuringWidget):
             save_button(
                 [
                     self.figure_entry("penetration", self.profile),
-                    self._to_save("Lengths", "penetration", "CSV of the table above, and why numbers are missing"),
-                    self._to_save("Shells", "penetration_shells", "CSV, a row per image, area and shell"),
-                    self._to_save("Bands", "penetration_bands", "CSV, a row per image, area and distance band"),
+                    self._to_save("Lengths", "penetration", "CSV of the table above, with reasons for missing numbers"),
+                    self._to_save("Shells", "penetration_shells", "CSV, one row per image, area and shell"),
+                    self._to_save("Bands", "penetration_bands", "CSV, one row per image, area and distance band"),
                 ]
             ),
             side_by_side(self.subarea_box, self.subarea_button),
         ]
         save_vessels = save_button(
             [
-                self._to_save("Vessels", "vessels", "CSV, a row per vessel"),
+                self._to_save("Vessels", "vessels", "CSV, one row per vessel"),
                 self._to_save("Densities", "vessel_density", "CSV of the table above"),
             ]
         )
@@ -208,7 +208,7 @@ class PenetrationWidget(MeasuringWidget):
         self.bar.found.connect(self._show_subareas)
 
     def _vessels_part(self) -> Part:
-        """The part that gives the vessels, if there is all that is to be measured."""
+        """Make the part that finds or reads the vessels; an error says what is missing."""
         real, form = self.required_place(), self.vessel_form
         if self.real is None and not self.predictions:
             raise UserError(self.pair_form.problem or "There is no probe to measure: open or make a prediction.")
@@ -216,7 +216,7 @@ class PenetrationWidget(MeasuringWidget):
             return edited_part(self.masks.drawn(form.mask, real), real.slide, self.masks.mark(form.mask))
         if form.stain is None:
             raise UserError(
-                "No layer shows vessels by its name: choose the stain of the vessels, or a mask that you drew."
+                "No layer has the name of a vessel stain: choose the stain of the vessels, or a mask that you drew."
             )
         return vessels_part(form.stain, self._measured_tissue, form.settings)
 
@@ -232,7 +232,7 @@ class PenetrationWidget(MeasuringWidget):
         return [vessels, cut] if kind == BANDS else [cut]
 
     def _recall(self) -> dict[str, Any]:
-        """Results that are known of what is chosen."""
+        """Results of the current choice that are known."""
         try:
             parts = self._named_parts()
         except (UserError, SlideError):
@@ -240,7 +240,7 @@ class PenetrationWidget(MeasuringWidget):
         return {name: self.bar.known(part.key) for name, part in parts.items() if part.key in self.bar.results}
 
     def report_choices(self, slide: Slide) -> ReportChoices:
-        """Vessels and background as they are chosen here."""
+        """Vessels and background as chosen here."""
         form, real = self.vessel_form, self.real
         vessels = None
         if form.mask is not None and real is not None:
@@ -254,7 +254,7 @@ class PenetrationWidget(MeasuringWidget):
         self.profile.show_profiles(profiles, colours)
 
     def _show_mask(self) -> None:
-        """Show the mask that was found of what is chosen, once: the user may delete its layer."""
+        """Show the vessel mask of the current choice, but only once: the user may delete its layer."""
         vessels = self.known.get("vessels")
         if vessels is not None and vessels is not self._shown_mask and self.vessel_form.mask is None:
             assert self.place is not None
@@ -262,7 +262,7 @@ class PenetrationWidget(MeasuringWidget):
             self.masks.show_vessels(vessels, self.place)
 
     def _show_subareas(self, key: Hashable) -> None:
-        """Show subareas as soon as they are cut, unless something else has been chosen meanwhile."""
+        """Show subareas once they are known, unless the choice has changed meanwhile."""
         with contextlib.suppress(UserError, SlideError):
             if key == self._subarea_parts()[-1].key and self.place is not None:
                 self.masks.show_subareas(self.bar.known(key), self.place)
@@ -272,14 +272,14 @@ class PenetrationWidget(MeasuringWidget):
         if layer is self.vessel_form.mask:
             self.changed()
         elif real is not None and self.masks.was_found_on(layer, real):
-            # from the first stroke on, the mask is the one that was edited
+            # from the first stroke on, the edited layer is the mask
             self.vessel_form.take_mask(layer)
 
     def _select_under_mouse(self, position: NDArray[np.float64]) -> None:
         vessels, real = self.known.get("vessels"), self.place
         if vessels is None or real is None or not self.vessel_table.isVisible():
             return
-        place = pixel_at(real.layer, position)
-        label = None if place is None else vessel_at(vessels, place)
+        pixel = pixel_at(real.layer, position)
+        label = None if pixel is None else vessel_at(vessels, pixel)
         if label is not None and self.vessel_table.select(label):
             self._frame.show(box_of(vessels, label), real.layer)

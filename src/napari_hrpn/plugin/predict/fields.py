@@ -1,4 +1,4 @@
-"""Fields of *Predict QD*: the size of a pixel, the plane of a stack, the checkpoint, and the settings."""
+"""Fields of *Predict QD*: pixel size, plane of a stack, checkpoint, and settings."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _CHECKPOINT_TOOLTIP = "Trained network that predicts"
 
 
 class PixelSizeField(LineEdit):
-    """Shows a pixel size, one number in µm or two where height and width differ, and lets the user give another.
+    """Field for a pixel size: one number in µm, or two if height and width differ.
 
-    `given` says that this was done.
+    `given` is emitted when the user enters another size.
     """
 
     given = Signal()
@@ -40,7 +40,7 @@ class PixelSizeField(LineEdit):
         super().__init__(
             label="Pixel size",
             tooltip="Height and width of a pixel in µm, such as 0.325, or 0.5 x 0.25 where they differ.\n"
-            "What you type here is used instead of what the file says",
+            "A size that you type here is used instead of that of the file",
         )
         self._shown: tuple[float, float] | None = None
         self.native.setPlaceholderText("not known: type it in µm")
@@ -53,7 +53,7 @@ class PixelSizeField(LineEdit):
 
     def size_um(self) -> tuple[float, float] | None:
         """The size in the field."""
-        # rounded for the eye, it would be another number
+        # the shown text is rounded: as long as it is unchanged, the exact size counts
         if self.value == _words(self._shown):
             return self._shown
         if not self.value.strip():
@@ -79,9 +79,9 @@ def _words(size_um: tuple[float, float] | None) -> str:
 
 
 class PlaneField:
-    """Asks for z and t of a slide that was taken from a stack or a time series; hidden for others.
+    """Fields for z and t of a slide from a stack or a time series; hidden for other slides.
 
-    `chosen` carries z and t, each None where there is only one; `refused` a sentence.
+    `chosen` carries z and t, each None if there is only one; `refused` carries the sentence of an error.
     """
 
     chosen = Signal(object, object)
@@ -96,12 +96,12 @@ class PlaneField:
         }
         self.row = field_row("Plane", list(self.boxes.values()), labels=True)
         for box in self.boxes.values():
-            # a plane is opened once its number is complete
+            # a plane is opened only once its number is typed completely
             box.native.setKeyboardTracking(False)
             box.changed.connect(self._choose)
 
     def show_slide(self, slide: Slide | None) -> None:
-        """Show the plane that a slide is."""
+        """Show the plane of a slide."""
         before, self._slide = self._slide, slide
         is_other = before is None or slide is None or (before.source, before.series) != (slide.source, slide.series)
         shown = {axis: getattr(slide, axis) for axis in self.boxes if getattr(slide, axis, None) is not None}
@@ -118,7 +118,7 @@ class PlaneField:
             self._reading.do(once(list_series, slide.source), self._take, self._fail)
 
     def abandon(self) -> None:
-        """Stop reading, before the widget goes away."""
+        """Stop reading before the widget is deleted."""
         self._reading.abandon()
 
     def _take(self, images: tuple[SeriesInfo, ...]) -> None:
@@ -138,9 +138,9 @@ class PlaneField:
 
 
 class CheckpointField:
-    """Asks for a checkpoint, the bundled one or a file, and reads its card in the background.
+    """Field for a checkpoint, the bundled one or a file; its card is read in the background.
 
-    `changed` says that `chosen` is another one, `refused` carries the sentence that says why there is none.
+    `changed` is emitted when `chosen` changes, `refused` carries the sentence of an error.
     """
 
     changed = Signal()
@@ -160,14 +160,14 @@ class CheckpointField:
     def use(self, path: Path) -> None:
         """Choose a checkpoint file, or read it again."""
         if path not in [value for _, value in self._choices]:
-            # every training calls its checkpoint the same
+            # all trainings name their checkpoint alike, so the folder of the run is shown too
             title = f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
             self._choices.append((title, path))
         offer(self.box, self._choices, path)
         self.read()
 
     def read(self) -> None:
-        """Read the card of what is chosen."""
+        """Read the card of the chosen checkpoint."""
         self.chosen = None
         self.changed.emit()
         self._reading.do(
@@ -175,7 +175,7 @@ class CheckpointField:
         )
 
     def abandon(self) -> None:
-        """Stop reading, before the widget goes away."""
+        """Stop reading before the widget is deleted."""
         self._reading.abandon()
 
     def _take(self, read: ReadCheckpoint) -> None:
@@ -195,7 +195,7 @@ class CheckpointField:
 
 
 class SettingsForm(ProcessorForm):
-    """Asks for the region, and for everything that `PredictionSettings` has but its pixels."""
+    """Form for the region and the other fields of `PredictionSettings`."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -213,12 +213,12 @@ class SettingsForm(ProcessorForm):
         self.insert(0, self.region_box)
         align_titles(self)
         self.fields["resample"].enabled = False
-        self.fields["resample"].tooltip += "\nOn by itself where the two differ by more than 5 %"
+        self.fields["resample"].tooltip += "\nTicked automatically if the two differ by more than 5 %"
         self.warning_label = ToneLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
 
     def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool, about: object) -> None:
-        """Say that the slide's pixels are not of the size trained on, and resample unless the user says otherwise."""
+        """Warn if the pixel size differs from that of the training, and tick resampling once for each slide."""
         resample = self.fields["resample"]
         if (about, can_resample) != self._about:
             self._about = about, can_resample

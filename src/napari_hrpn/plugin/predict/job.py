@@ -1,6 +1,7 @@
-"""Prediction from the viewer: its region, the folder that it is written to or resumed in, and the run.
+"""Prediction job: region, folder for a new or a resumed prediction, and the run itself.
 
-What is at the end is for another thread: it touches nothing of Qt or napari, and imports torch, which takes seconds.
+The functions from `read_checkpoint` on run in another thread: they use nothing of Qt or napari, and import torch, which
+takes seconds.
 """
 
 from __future__ import annotations
@@ -36,39 +37,39 @@ if TYPE_CHECKING:
 
 IN_VIEW, IN_SHAPES = "view", "shapes"
 _SMALL_VIEW_PX, _SMALL_CORE_PX = 1024, 512
-"""Of a small view, tiles of 512 px compute less beside it than those of 1,024 px."""
+"""Tiles of 512 px cover a small view with less excess than tiles of 1,024 px."""
 _NOT_DECISIVE = ("device", "largest_core", "memory_gb", "region")
 
 
 @dataclass(frozen=True)
 class ReadCheckpoint:
-    """What the form keeps of a checkpoint."""
+    """A checkpoint as the form keeps it."""
 
     path: Path
     checkpoint: Checkpoint  # without its weights, which are large
-    digest: str  # fingerprint, which the weights decide too
+    digest: str  # hash of the checkpoint, including its weights
 
 
 @dataclass(frozen=True)
 class Job:
-    """A prediction that is asked for."""
+    """A prediction as the form describes it."""
 
     slide: Slide
     roles: Mapping[str, int]  # channel of each input role
     read: ReadCheckpoint
     settings: PredictionSettings
-    store: Path  # a prediction to go on with, or a name that is free
-    request: Mapping[str, Any]  # all that is known to decide the pixels, as the store records it
+    store: Path  # a prediction to resume, or a new folder
+    request: Mapping[str, Any]  # all that decides the pixels, as recorded in the store
     replaceable: Path | None  # a prediction of the same slide by the same checkpoint with other settings
     overwrite: bool = False  # whether another prediction may be replaced
 
     def replacing(self) -> Job:
-        """The same in place of the prediction that may be replaced, if there is one."""
+        """Return the job that replaces a prediction with other settings, if there is one."""
         return self if self.replaceable is None else replace(self, store=self.replaceable, overwrite=True)
 
 
 def with_region(settings: PredictionSettings, viewer: napari.Viewer, kind: str, reference: Image) -> PredictionSettings:
-    """Settings with the part of a slide that is to be predicted."""
+    """Return the settings with the region to predict: all, the view, or the selected shapes."""
     box: Box | None = None
     if kind == IN_VIEW:
         box = visible_box(viewer, reference)
@@ -101,13 +102,13 @@ def store_name(slide: Slide) -> str:
 def find_job(
     folder: Path, slide: Slide, roles: Mapping[str, int], read: ReadCheckpoint, settings: PredictionSettings
 ) -> Job:
-    """Find the folder of a prediction: that of the same one, to go on with, or a new one."""
+    """Find the folder of a prediction: that of the same prediction, to resume it, or a new one."""
     request = _request(slide, roles, read, settings)
     free, replaceable = None, None
     for index, path in enumerate(_names(folder, slide, read.checkpoint.card.title)):
         if not path.exists():
             if index == 1 and replaceable is not None:
-                # what differs from the first in settings alone gets a number
+                # the name with the checkpoint's title is for another checkpoint; other settings get a number
                 continue
             free = free or path
             if index:
@@ -131,9 +132,9 @@ def _names(folder: Path, slide: Slide, title: str) -> Iterator[Path]:
 
 
 def _stem(slide: Slide) -> str:
-    places = (("series", slide.series or None), ("z", slide.z), ("t", slide.t))
-    which = "".join(f"-{name}{index}" for name, index in places if index is not None)
-    return f"{re.sub(NOT_IN_FILE_NAMES, '_', slide_title(slide))}{which}.predicted"
+    indices = (("series", slide.series or None), ("z", slide.z), ("t", slide.t))
+    plane = "".join(f"-{name}{index}" for name, index in indices if index is not None)
+    return f"{re.sub(NOT_IN_FILE_NAMES, '_', slide_title(slide))}{plane}.predicted"
 
 
 def _request(
@@ -143,7 +144,7 @@ def _request(
 
     decisive = {key: value for key, value in asdict(settings).items() if key not in _NOT_DECISIVE}
     if settings.core is None:
-        # a run that goes on takes over the core
+        # a resumed run keeps the core of the first one
         del decisive["core"]
     network = read.checkpoint.settings
     decisive["halo"] = rounded_up(halo_of(network) if settings.halo is None else settings.halo, network.stride)
@@ -158,18 +159,18 @@ def _request(
 
 @dataclass(frozen=True)
 class PredictionProgress:
-    """How far a prediction has come; its tiles are loaded and can be shown."""
+    """Progress of a prediction; its finished tiles are loaded and can be shown."""
 
     finished: int  # tiles on disk
-    total: int  # tiles wanted
-    earlier: int  # how many of those on disk were finished by an earlier run
+    total: int  # tiles of the region
+    earlier: int  # tiles on disk that an earlier run has finished
     predicted_px: int  # pixels of the tiles on disk
     seconds_left: float | None  # expected time to the end
     contrast: tuple[float, float] | None  # percentiles of the finished pixels
 
 
 def read_checkpoint(path: Path | None) -> ReadCheckpoint:
-    """Read what a checkpoint says of itself: that of a file, or the bundled one."""
+    """Read the card and the settings of a checkpoint file, or of the bundled checkpoint."""
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
 
     path = path or bundled_checkpoint()
@@ -183,7 +184,7 @@ def predict(
     focus: Callable[[], tuple[float, float] | None],
     stop: threading.Event,
 ) -> Generator[PredictionProgress, None, tuple[PredictionReport, Slide | None]]:
-    """Predict a slide, and load each tile into the levels that are shown; the slide is the complete prediction."""
+    """Predict a slide, and load each tile into the levels that are shown; returns the prediction if it is complete."""
     filling = _Filling(job, levels)
     from napari_hrpn.inference import PredictionWarning, predict_slide
     from napari_hrpn.models import load_checkpoint
@@ -206,7 +207,7 @@ def predict(
 
 
 class _Filling:
-    """Keeps what is shown up with the store."""
+    """Loads the tiles of a store into the levels that are shown."""
 
     def __init__(self, job: Job, levels: LiveLevels) -> None:
         self._job = job
@@ -216,9 +217,9 @@ class _Filling:
         self._finished = self._total = self._earlier = 0
 
     def take(self, report: TileReport) -> PredictionProgress:
-        """Load the tile that the engine reports, and say how far it is."""
+        """Load the tile of a report, and return the progress."""
         if not self._is_begun:
-            # the engine may have replaced what was there, so it is opened only now
+            # the engine may have replaced a former store, so the store is opened only now
             self.open()
             self._earlier, self._is_begun = report.finished - 1, True
         if report.tile.core not in self._cores:
@@ -228,7 +229,7 @@ class _Filling:
         return self.progress(report.seconds_left)
 
     def open(self) -> bool:
-        """Attach the store, once, and load what is finished in it; False if there is none that fits."""
+        """Attach the store, once, and load its finished tiles; False if there is no store of this size."""
         from napari_hrpn.inference import PredictionStore
 
         if self._is_open:
@@ -245,7 +246,7 @@ class _Filling:
         return True
 
     def progress(self, seconds_left: float | None) -> PredictionProgress:
-        """Say how far it is."""
+        """Progress, with the contrast of the finished pixels."""
         pixels = self._levels.loaded_pixels()
         pixels = pixels[np.isfinite(pixels)]
         contrast = None
@@ -256,13 +257,13 @@ class _Filling:
         return PredictionProgress(self._finished, self._total, self._earlier, predicted_px, seconds_left, contrast)
 
     def _load_finished(self, store: PredictionStore) -> None:
-        """Load what earlier runs left anywhere on the slide; those of the region count as progress."""
+        """Load the tiles that earlier runs have finished on the whole slide; those of the region count as progress."""
         core, region = store.request.get("core"), self._job.settings.region
         if not isinstance(core, int):
             return
         grid = TileGrid(*self._job.slide.shape, core, halo=0, stride=1)
         self._cores = {tile.core for tile in grid if store.finished(tile.core)}
         self._levels.load_finished(self._cores)
-        wanted = tuple(grid) if region is None else grid.within(region)
-        self._finished = self._earlier = sum(tile.core in self._cores for tile in wanted)
-        self._total = len(wanted)
+        tiles = tuple(grid) if region is None else grid.within(region)
+        self._finished = self._earlier = sum(tile.core in self._cores for tile in tiles)
+        self._total = len(tiles)

@@ -44,10 +44,10 @@ _LOOK_MS = 200
 
 @dataclass
 class _Focus:
-    """The point in the middle of the view, for any thread that calls it; only the GUI thread sets it."""
+    """The point in the middle of the view; any thread may call it, only the GUI thread sets it."""
 
     point: tuple[float, float] | None = None  # row and column in full-resolution pixels
-    was_asked: bool = False  # whether some thread has asked, as the engine does for its first tile
+    was_asked: bool = False  # whether it was called, which the engine does before its first tile
 
     def __call__(self) -> tuple[float, float] | None:
         """Return the point."""
@@ -56,10 +56,10 @@ class _Focus:
 
 
 class RunningPrediction(QObject):
-    """Runs a job and shows its tiles in a layer as they come; lives in the GUI thread.
+    """Runs a job and shows its tiles in a layer as they are finished; used in the GUI thread.
 
-    `begun` says that the first tile is being computed, `progressed` carries `PredictionProgress`, `ended` the
-    `PredictionReport`, `failed` an exception. After one of the last two, nothing is running any more.
+    `begun` is emitted when the first tile is computed, `progressed` with `PredictionProgress`, `ended` with the
+    `PredictionReport`, `failed` with an exception. After one of the last two, nothing runs any more.
     """
 
     begun = Signal()
@@ -95,30 +95,30 @@ class RunningPrediction(QObject):
 
     @property
     def has_begun(self) -> bool:
-        """Whether a tile was finished, beside those of an earlier run."""
+        """Whether this run has finished a tile."""
         return self.progress is not None and self.progress.finished > self.progress.earlier
 
     def cancel(self) -> None:
-        """End it after the tile that is being computed."""
+        """Stop after the current tile."""
         self._run.cancel()
 
     def abandon(self) -> None:
-        """The same, and no signal comes any more."""
+        """Stop after the current tile, and emit no signal any more."""
         self._run.abandon()
         self._stop_following()
 
     def _layer_of_store(self) -> Image | None:
         """A layer that shows the same store already."""
         for layer in predictions_in(self._viewer):
-            is_it = prediction_facts(layer).get("path") == str(self.job.store)
+            is_of_store = prediction_facts(layer).get("path") == str(self.job.store)
             fits = pixel_shape(layer) == self.job.slide.shape and layer.multiscale == (len(self._levels.levels) > 1)
-            if is_it and fits:
+            if is_of_store and fits:
                 return layer
         return None
 
     def _new_layer(self, reference: Image) -> Image:
         for other in self._viewer.layers:
-            # one on the other they would add up to white
+            # additive layers on each other would turn white
             if is_prediction(other):
                 other.visible = False
         facts, card = self._facts(), self.job.read.checkpoint.card
@@ -157,7 +157,7 @@ class RunningPrediction(QObject):
         self._viewer.scene.camera.events.center.disconnect(self._follow_camera)
 
     def _look_for_first_tile(self) -> None:
-        """The engine yields nothing before its first tile is done, but asks for the focus when it begins that tile."""
+        """Emit `begun` when the engine calls the focus for its first tile; its first report follows after that tile."""
         if self._focus.was_asked:
             self._first_tile.stop()
             self.begun.emit()
@@ -193,14 +193,14 @@ class RunningPrediction(QObject):
         self.failed.emit(error)
 
     def _draw_all(self) -> None:
-        # now, for the last time: this object goes, and what it would still draw goes with it
+        # redrawn now: this object is deleted next, and its throttled redraw with it
         self._redraw.cancel()
         self.layer.refresh(extent=False)
 
 
 def words_of_the_end(progress: PredictionProgress | None, store: str) -> str:
-    """What to say of a prediction that was stopped."""
+    """Message about a prediction that was stopped."""
     if progress is None:
         return f"Stopped before the first tile of {store}."
     done = f"{progress.finished} of {progress.total} tiles"
-    return f"Stopped: {done} are done and kept in {store}. Predict goes on from them."
+    return f"Stopped: {done} are done and kept in {store}. Predict resumes from them."

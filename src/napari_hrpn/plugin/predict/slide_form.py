@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _LOOSE_LAYERS = "layers"
 _ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
-SLIDE_TOOLTIP = "Open slide to predict, or any image layers of which you say what they show"
+SLIDE_TOOLTIP = "Open slide to predict, or any image layers, for which you choose what they show"
 _TOOLTIPS = {
     "nuclei": "Channel that shows the cell nuclei, such as DAPI or Hoechst",
     "vessels": "Channel that shows the blood vessels, such as CD31 or endomucin",
@@ -51,17 +51,17 @@ _TOOLTIPS = {
 
 @dataclass(frozen=True, eq=False)
 class ChosenSlide:
-    """What the user chose to predict."""
+    """The slide to predict, with its channels, as the user chose them."""
 
     slide: Slide
     roles: dict[str, int]  # channel of each input role
-    reference: Image  # the layer that the prediction is to lie on
+    reference: Image  # the layer on which the prediction is placed
 
 
 class SlideForm:
-    """Asks for a slide, its pixel size and its channels; follows what is open in the viewer.
+    """Form for a slide, its pixel size and its channels; it offers the slides that are open in the viewer.
 
-    `changed` says that something may be another one now, `refused` carries a sentence.
+    `changed` is emitted when a choice may have changed, `refused` carries the sentence of an error.
     """
 
     changed = Signal()
@@ -82,7 +82,7 @@ class SlideForm:
         self.size_field.given.connect(self._give_size)
         self.plane.chosen.connect(self._show_plane)
         self.plane.refused.connect(self.refused.emit)
-        # several layers come and go in one step
+        # a step of the user often adds or removes several layers
         self._soon = soon(self.rows.native, self._follow)
         for event in self._viewer_events():
             event.connect(self._layers_changed)
@@ -90,14 +90,14 @@ class SlideForm:
         self._follow()
 
     def disconnect_viewer(self) -> None:
-        """Listen to the viewer no more, before the widget goes away."""
+        """Disconnect from the viewer before the widget is deleted."""
         self._soon.stop()
         self.plane.abandon()
         for event in self._viewer_events():
             event.disconnect(self._layers_changed)
 
     def set_input_roles(self, roles: Sequence[str]) -> None:
-        """Ask for the channels that a checkpoint needs."""
+        """Show a field for each channel that a checkpoint needs."""
         if tuple(roles) == self._input_roles:
             return
         self._input_roles = tuple(roles)
@@ -114,43 +114,43 @@ class SlideForm:
         self._offer_channels()
 
     def refresh(self, chosen: Slide | None = None) -> None:
-        """Offer what is open now."""
+        """Offer the slides that are open now."""
         slides = imaged_slides_in(self._viewer)
         choices: list[tuple[str, Any]] = [(slide_label(slide), slide) for slide in slides]
         if self._loose_layers():
             choices.append(("Image layers, by role", _LOOSE_LAYERS))
         before = chosen or self.slide_box.value
         if before != _LOOSE_LAYERS and before is not None:
-            # a slide may have been opened again, or have got coarser levels: it is still the one that was chosen
+            # a slide that was opened again, or has got coarser levels, is another object but the same choice
             before = next((slide for slide in slides if is_same_slide(slide, before)), None)
         offer(self.slide_box, choices, choices[0][1] if before is None and choices else before)
         self._offer_channels()
 
     def current_slide(self) -> Slide | None:
-        """The chosen slide; None for loose layers, or where nothing is open."""
+        """The chosen slide; None for loose layers, or if nothing is open."""
         value = self.slide_box.value
         return None if value == _LOOSE_LAYERS else value
 
     def channels(self) -> dict[str, int]:
-        """Channels of the chosen slide by role, as far as they are chosen; none for loose layers."""
+        """Chosen channels of the slide by role; none for loose layers."""
         return {role: box.value for role, box in self.role_boxes.items() if isinstance(box.value, int)}
 
     def reference_layer(self) -> Image | None:
-        """A layer of what is chosen; None where there is none."""
+        """A layer of the chosen slide, or the first of the chosen layers; None if there is none."""
         slide = self.current_slide()
         if slide is not None:
             return next(iter(imaged_layers_of(self._viewer, slide)), None)
         return next((box.value for box in self.role_boxes.values() if box.value is not None), None)
 
     def real_layer(self) -> Image | None:
-        """The layer that shows the real probe; None where there is none."""
+        """The layer that shows the real probe; None if there is none."""
         slide, probe = self.current_slide(), self.role_boxes["probe"].value
         if slide is None or probe is None:
             return probe
         return next((layer for layer in layers_of(self._viewer, slide) if channel_of(layer) == probe), None)
 
     def chosen(self) -> ChosenSlide:
-        """What is chosen."""
+        """Return the choice; an error says what is missing."""
         reference = self.reference_layer()
         if reference is None:
             raise UserError("There is no slide: open one, for example by dropping its file on the viewer.")
@@ -173,7 +173,7 @@ class SlideForm:
             slide, size = self.current_slide(), self.size_field.size_um()
             if slide is not None and size is not None:
                 give_pixel_size(self._viewer, slide, size)
-            # shown anew, as it was understood
+            # the field shows the size again, in its own format
             self._sized = None
         except (UserError, SlideError) as error:
             self.refused.emit(str(error))
@@ -218,7 +218,7 @@ class SlideForm:
         self.changed.emit()
 
     def _keep_roles(self) -> None:
-        """Keep what the user says of a slide, for when it is chosen again."""
+        """Remember the channels of a slide for when it is chosen again."""
         slide = self.current_slide()
         if slide is not None:
             self._kept[_image_of(slide)] = {role: box.value for role, box in self.role_boxes.items()}
@@ -240,7 +240,7 @@ class SlideForm:
         self._soon.start()
 
     def _follow(self) -> None:
-        """Offer what is open now, and choose the slide of a layer that has just been selected."""
+        """Offer the slides that are open now, and choose the slide of a layer that was just selected."""
         before, self._selected = self._selected, self._viewer.layers.selection.active
         is_news = self._selected is not None and self._selected != before and not is_prediction(self._selected)
         self.refresh(slide_of(self._selected) if is_news else None)

@@ -1,4 +1,4 @@
-"""Dock widget "Predict QD": predicts the probe channel of an open slide and shows it as it comes."""
+"""Dock widget "Predict QD": predicts the probe channel of an open slide and shows its tiles as they are finished."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 class PredictWidget(DockedWidget):
     """Predicts the QD channel of an open slide."""
 
-    # napari hands over the viewer because of this annotation
+    # napari passes the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
@@ -63,16 +63,16 @@ class PredictWidget(DockedWidget):
         self.slide_form = SlideForm(viewer)
         self.quality_label = ToneLabel()
         self.checkpoint_form = CheckpointField()
-        self.output_form = FolderField("Output", "Predictions are written to", "Choose another folder for predictions")
+        self.output_form = FolderField("Output", "Folder of predictions:", "Choose another folder for predictions")
         self.settings_form = SettingsForm()
         self.replace_box = CheckBox(visible=False)
         self.predict_button = PushButton(
-            text="Predict", tooltip="Start, or go on from the tiles that are finished", enabled=False
+            text="Predict", tooltip="Start, or resume from the finished tiles", enabled=False
         )
         self.cancel_button = PushButton(
-            text="Cancel", tooltip="Stop now; finished tiles are kept, and Predict goes on from them", enabled=False
+            text="Cancel", tooltip="Stop now; finished tiles are kept, and Predict resumes from them", enabled=False
         )
-        self.progress_panel = ProgressPanel("Tiles on disk, of those wanted")
+        self.progress_panel = ProgressPanel("Finished tiles of the region")
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
@@ -86,7 +86,7 @@ class PredictWidget(DockedWidget):
 
     @property
     def message(self) -> str:
-        """The last thing that was said to the user."""
+        """The last message to the user."""
         return self.progress_panel.message
 
     def use_checkpoint(self, path: str | Path) -> None:
@@ -94,7 +94,7 @@ class PredictWidget(DockedWidget):
         self.checkpoint_form.use(Path(path))
 
     def predict(self) -> None:
-        """Start, or go on with, the prediction that the form describes."""
+        """Start, or resume, the prediction that the form describes."""
         if self.is_running:
             return
         try:
@@ -111,14 +111,14 @@ class PredictWidget(DockedWidget):
             self._refuse(str(error))
 
     def cancel(self) -> None:
-        """End the prediction; finished tiles are kept."""
+        """Stop the prediction; finished tiles are kept."""
         if self._running is not None:
             self._running.cancel()
             self.cancel_button.enabled = False
             self._say("Stopping …")
 
     def end(self) -> None:
-        """End all that runs, before the widget goes away; finished tiles are kept."""
+        """Stop all threads before the widget is deleted; finished tiles are kept."""
         self._looking.abandon()
         self.checkpoint_form.abandon()
         self._quality.abandon()
@@ -131,11 +131,11 @@ class PredictWidget(DockedWidget):
             self._running = None
 
     def _lay_out(self) -> None:
-        places = form_rows([self.checkpoint_form.row, self.output_form])
+        files = form_rows([self.checkpoint_form.row, self.output_form])
         contents = QWidget()
         rows = QVBoxLayout(contents)
         rows.setContentsMargins(0, 0, 0, 0)
-        for part in (self.slide_form.rows.native, self.quality_label, places.native, self.settings_form.native):
+        for part in (self.slide_form.rows.native, self.quality_label, files.native, self.settings_form.native):
             rows.addWidget(part)
         rows.addStretch(1)
         buttons = field_row("", [self.predict_button, self.cancel_button])
@@ -154,7 +154,7 @@ class PredictWidget(DockedWidget):
         self.cancel_button.changed.connect(self.cancel)
 
     def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_devices), self._take_devices, self._tell_failure, is_polite=False)
+        return begin(once(find_devices), self._take_devices, self._show_failure, is_polite=False)
 
     def _take_devices(self, devices: tuple[Device, ...]) -> None:
         self._is_ready = True
@@ -168,7 +168,7 @@ class PredictWidget(DockedWidget):
         return self.slide_form.real_layer(), predicted
 
     def _say(self, sentence: str, tone: str = TEXT) -> None:
-        """Show a sentence, until something that it is about is changed."""
+        """Show a sentence until the user changes the form."""
         self._said_for = self._asked_for()
         self.progress_panel.say(sentence, tone)
 
@@ -176,7 +176,7 @@ class PredictWidget(DockedWidget):
         self._say(sentence, PROBLEM)
 
     def _asked_for(self) -> object:
-        """All that the user can change, to be compared."""
+        """State of the form, to detect changes by the user."""
         slide, read = self.slide_form.current_slide(), self.checkpoint_form.chosen
         return (
             slide and (slide_label(slide), slide.source, slide.pixel_size_um),
@@ -204,7 +204,7 @@ class PredictWidget(DockedWidget):
             chosen = self.slide_form.chosen()
             self._slide = chosen.slide
             folder = self.output_form.chosen or folder_beside(self._slide.source)
-            # predictions are looked at only where there are any
+            # predictions in the folder are read only if there is at least one of this slide
             if not self.is_running and (folder / store_name(self._slide)).exists():
                 job = self._job(chosen)
         except (UserError, SlideError):
@@ -238,7 +238,7 @@ class PredictWidget(DockedWidget):
         self.slide_form.slide_box.tooltip = "\n".join([SLIDE_TOOLTIP, *findings_tooltip(findings)])
 
     def _job(self, chosen: ChosenSlide) -> Job | None:
-        """What is asked for, but its region; None as long as that is not known."""
+        """Make the job without its region; None while checkpoint or processors are not known."""
         settings, read = self.settings_form.settings(), self.checkpoint_form.chosen
         if settings is None or read is None:
             return None
@@ -251,7 +251,7 @@ class PredictWidget(DockedWidget):
             self.replace_box.value = False
         else:
             self.replace_box.text = f"Replace {replaceable.name}, made with other settings"
-            self.replace_box.tooltip = f"{replaceable}\nis deleted when you press Predict; else it is kept"
+            self.replace_box.tooltip = f"{replaceable}\nis deleted when you press Predict; if not ticked, it is kept"
         self.replace_box.visible = replaceable is not None
 
     def _start(self, job: Job, reference: Image) -> None:
@@ -260,16 +260,16 @@ class PredictWidget(DockedWidget):
         self._running = running = RunningPrediction(self._viewer, job, reference, self.slide_form.real_layer())
         self.layer = running.layer
         self._say(f"Reading {slide_title(job.slide)} and the network …")
-        running.begun.connect(self._tell_beginning)
+        running.begun.connect(self._show_beginning)
         running.progressed.connect(self._show_progress)
-        running.ended.connect(self._tell_end)
-        running.failed.connect(self._tell_failure)
+        running.ended.connect(self._show_end)
+        running.failed.connect(self._show_failure)
         self._refused = None
         self._update_form()
 
-    def _tell_beginning(self) -> None:
+    def _show_beginning(self) -> None:
         if self.cancel_button.enabled:
-            self._say("Computing the first tile; what is in view comes first.")
+            self._say("Computing the first tile; tiles in view come first.")
 
     def _show_progress(self, progress: PredictionProgress) -> None:
         numbers = f"{progress.predicted_px / 1e6:,.1f} Mpx done"
@@ -278,10 +278,10 @@ class PredictWidget(DockedWidget):
         words = f"{progress.finished} of {progress.total} tiles, %p %"
         self.progress_panel.show_progress(progress.finished, progress.total, words, numbers)
         if self.cancel_button.enabled:
-            going_on = f"Going on: {progress.earlier} of {progress.total} tiles were done before."
-            self._say(going_on if progress.earlier else "Predicting; what is in view comes first.")
+            resumed = f"Resumed: {progress.earlier} of {progress.total} tiles were done before."
+            self._say(resumed if progress.earlier else "Predicting; tiles in view come first.")
 
-    def _tell_end(self, report: PredictionReport) -> None:
+    def _show_end(self, report: PredictionReport) -> None:
         running = self._running
         self._ended()
         if report.finished == report.total:
@@ -289,7 +289,7 @@ class PredictWidget(DockedWidget):
         elif running is not None:
             self._say(words_of_the_end(running.progress, running.job.store.name))
 
-    def _tell_failure(self, error: BaseException) -> None:
+    def _show_failure(self, error: BaseException) -> None:
         sentence = sentence_of(error)
         running = self._running
         if running is not None:
@@ -303,7 +303,7 @@ class PredictWidget(DockedWidget):
         panel = self.progress_panel
         if panel.bar.maximum() == 0:
             panel.clear()
-        # nothing is said of the time left
+        # the time left is removed from the numbers
         panel.numbers_label.setText(panel.numbers_label.text().split(", ")[0])
         self._looking = self._look_for_devices()
         self._update_form()

@@ -1,6 +1,6 @@
 """Co-localisation as one colour layer: real in red, predicted in green, yellow where they agree.
 
-It is computed only where it is looked at, and one layer so that whatever else is shown does not mix with its colours.
+Only the part in view is computed. A single layer keeps the colours of other layers from mixing with it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONTRAST_MS = 150
 
 
 class ColocalizationLayer(QObject):
-    """The layer, at the contrast of the real one, which it follows."""
+    """The co-localisation layer, which follows the contrast of the real layer."""
 
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ColocalizationLayer(QObject):
         self._soon = soon(self, self._update, _CONTRAST_MS)
 
     def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> None:
-        """Show a prediction with the real channel, in a new layer or in the one that is there."""
+        """Show a prediction with the real channel, in a new layer or in the existing one."""
         if self.layer is not None and (self.layer not in self._viewer.layers or self._real is not real.layer):
             self.shut_down()
         self._levels = [(level.arrays[0], level.arrays[1 + which]) for level in images.levels]
@@ -59,14 +59,14 @@ class ColocalizationLayer(QObject):
             rgb=True,
             blending="translucent",
         )
-        # regions stay in sight, and in the hand of who drags them
+        # the new layer goes below the regions, and the layer that the user edits stays selected
         above = [index for index, other in enumerate(layers) if isinstance(other, Shapes | Labels)]
         if above:
             layers.move(layers.index(self.layer), above[0])
         layers.selection.active = active
 
     def shut_down(self) -> None:
-        """Follow the contrast no more; the layer stays."""
+        """Disconnect from the contrast; the layer stays."""
         self._soon.stop()
         if self._real is not None:
             self._real.events.contrast_limits.disconnect(self._contrast_changed)
@@ -97,5 +97,5 @@ def _red_and_green(real: da.Array, predicted: da.Array, low: float, high: float)
         return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
     channels = da.core.unify_chunks(real, "yx", predicted, "yx")[1]
-    red, green = (one.map_blocks(bright, dtype=np.uint8, meta=np.empty((0, 0), np.uint8)) for one in channels)
+    red, green = (channel.map_blocks(bright, dtype=np.uint8, meta=np.empty((0, 0), np.uint8)) for channel in channels)
     return da.stack([red, green, da.zeros_like(red)], axis=-1).rechunk({2: 3})

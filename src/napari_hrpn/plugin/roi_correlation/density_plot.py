@@ -1,6 +1,7 @@
-"""Density of real and predicted grey levels in a region, with identity and fitted line, also while it is dragged.
+"""Density plot of real and predicted grey levels in a region, with identity and fitted line.
 
-Axes and labels are drawn when they change; else only the density and its lines are drawn over them.
+It is fast enough to follow a region that is dragged: axes and labels are redrawn only when they change, otherwise only
+the density and its lines.
 """
 
 from __future__ import annotations
@@ -30,20 +31,20 @@ _COLORMAP = "viridis"
 _FIT_COLOUR, _IDENTITY_COLOUR = "#ff7f50", "#9a9a9a"
 _LEAST_HEIGHT_PX = 220
 _MARGINS_PX = 62, 74, 42, 26
-"""Left, right, bottom, top: room for tick labels, the scale of the colours, the name of the axis, and the title."""
+"""Left, right, bottom and top margin, for tick labels, colour bar, axis label and title."""
 _BAR_PX = 10, 14
-"""Width of the scale of the colours, and its distance from the axes."""
+"""Width of the colour bar, and its distance from the axes."""
 _ROOM = 1.04
 _SHARE_BEYOND = 1 / 2000
 _STEADY_DECADES, _STEADY_TIMES = 1.5, 2.0
 
 
 class _Scale(NamedTuple):
-    """What a density is drawn on."""
+    """Ranges of the axes and of the colours."""
 
-    low: float  # Grey level at the lower end of both axes
-    high: float
-    decades: float  # Of pixels, at the upper end of the colours
+    low: float  # grey level at the lower end of both axes
+    high: float  # grey level at their upper end
+    decades: float  # log10 of the pixels at the upper end of the colours
 
 
 class _Density(NamedTuple):
@@ -55,16 +56,16 @@ class _Density(NamedTuple):
 
 
 class DensityPlot(Plot):
-    """Draws the density of the region that is looked at.
+    """Draws the density of the current region.
 
-    `drawn` says that what was asked for is drawn; it is on the screen with the next frame of the window.
+    `drawn` is emitted when the newest density is drawn; it is on the screen with the next frame of the window.
     """
 
     drawn = Signal()
 
     def __init__(self) -> None:
         super().__init__(_LEAST_HEIGHT_PX)
-        # several requests of one turn are drawn once, and as soon as possible
+        # with 0 ms, changes in one turn of the event loop are drawn once, and as soon as possible
         self._soon.setInterval(0)
         self.words = ""
         self._shown: tuple[RoiMeasurement, int] | None = None
@@ -73,15 +74,15 @@ class DensityPlot(Plot):
         self._density: _Density | None = None
 
     def show_measurement(self, measurement: RoiMeasurement | None, which: int, title: str, words: str = "") -> None:
-        """Show the density of a prediction in a region, or a sentence in its place."""
+        """Show the density of a prediction in a region, or a sentence instead."""
         before = self._scale, self._title, self.words
         self._shown = None if measurement is None else (measurement, which)
         self._title, self.words = title, words if measurement is None else ""
         if measurement is None:
             self._scale = None
         else:
-            found = _scale(measurement, which)
-            self._scale = found if measurement.is_exact or self._scale is None else _steady(found, self._scale)
+            scale = _scale(measurement, which)
+            self._scale = scale if measurement.is_exact or self._scale is None else _steady(scale, self._scale)
         if self._density is None or before != (self._scale, self._title, self.words):
             self.redraw_soon()
         elif measurement is not None and self._scale is not None:
@@ -89,7 +90,7 @@ class DensityPlot(Plot):
             self.redraw_marks()
 
     def draw_on(self, figure: Figure, ink: Ink) -> None:
-        """Draw axes, the scale of the colours, and the density."""
+        """Draw axes, colour bar and density."""
         self._density = None
         if self._shown is None or self._scale is None:
             say_in(figure, self.words, ink)
@@ -110,7 +111,7 @@ class DensityPlot(Plot):
             self._density = density
 
     def arrange(self, figure: Figure, width: int, height: int) -> None:
-        """Leave margins around square axes; matplotlib's own layout would take half of the time of drawing."""
+        """Leave margins around square axes; matplotlib's own layout would take half of the drawing time."""
         if len(figure.axes) != 2:
             return
         left, right, bottom, top = _MARGINS_PX
@@ -126,20 +127,19 @@ class DensityPlot(Plot):
         return self._density or ()
 
     def redraw_marks(self) -> None:
-        """Draw the density and nothing else."""
+        """Redraw the density and nothing else."""
         super().redraw_marks()
         if self.isVisible() and self.is_drawn:
             self.drawn.emit()
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
-        """Grey levels under the mouse, and how many pixels have them."""
+        """Grey levels under the mouse, and the number of pixels that have them."""
         if self._shown is None or event.inaxes is not self.figure.axes[0]:
             return ""
         measurement, which = self._shown
         density = measurement.densities[which]
         low, high = measurement.density_range
-        places = (math.floor((value - low) / (high - low) * len(density)) for value in (event.xdata, event.ydata))
-        row, column = places
+        row, column = (math.floor((value - low) / (high - low) * len(density)) for value in (event.xdata, event.ydata))
         if not (0 <= row < len(density) and 0 <= column < len(density)):
             return ""
         pixels = f"{density[row, column]:,} of {measurement.n:,} pixels"
@@ -155,7 +155,7 @@ class DensityPlot(Plot):
 def draw_density(
     axes: Axes, measurement: RoiMeasurement, which: int, scale: _Scale | None = None, bar_axes: Axes | None = None
 ) -> _Density:
-    """Draw the density of a prediction, for the screen or for a file, with the scale of its colours."""
+    """Draw the density of a prediction, for the screen or a file, with its colour bar."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     scale = scale or _scale(measurement, which)
@@ -180,27 +180,27 @@ def draw_density(
 
 
 def _scale(measurement: RoiMeasurement, which: int) -> _Scale:
-    """Axes to the brightest pixels but a few, in steps, so that they seldom change; the same for all predictions."""
+    """Find axes that hold nearly all pixels of all predictions; they grow in steps, so that they seldom change."""
     low, high = measurement.density_range
     densities = measurement.densities
     cells = len(densities[0])
     # steps of an eighth of a power of two
-    wanted = max(8, *map(_last_used, densities)) * _ROOM
-    step = 2.0 ** (math.floor(math.log2(wanted)) - 3)
-    end = low + min(cells, math.ceil(wanted / step) * step) * (high - low) / cells
+    used = max(8, *map(_last_used, densities)) * _ROOM
+    step = 2.0 ** (math.floor(math.log2(used)) - 3)
+    end = low + min(cells, math.ceil(used / step) * step) * (high - low) / cells
     return _Scale(low, end, math.ceil(2 * math.log10(max(densities[which].max(), 2))) / 2)
 
 
 def _last_used(density: NDArray[np.int64]) -> int:
-    """Cells along a side that hold all but one in 2,000 pixels of either image."""
+    """Count the cells along a side that hold all but one in 2,000 pixels of either image."""
     total = int(density.sum())
     inside = [np.searchsorted(np.cumsum(density.sum(axis=axis)), (1 - _SHARE_BEYOND) * total) + 1 for axis in (0, 1)]
     return int(max(inside)) if total else 0
 
 
-def _steady(found: _Scale, before: _Scale) -> _Scale:
-    """The scale as it was, where it will do: while a region moves, axes and colours do not jump."""
-    low, high, decades = found
+def _steady(scale: _Scale, before: _Scale) -> _Scale:
+    """Keep the former scale where it still fits, so that axes and colours do not jump while a region moves."""
+    low, high, decades = scale
     if decades <= before.decades <= decades + _STEADY_DECADES:
         decades = before.decades
     if before.low == low and high <= before.high <= low + _STEADY_TIMES * (high - low):

@@ -1,6 +1,6 @@
-"""Files of regions of interest: a table, a figure with what it shows as a table, and the regions for QuPath.
+"""Export of regions of interest: a table, a figure with its data as a table, and the regions for QuPath.
 
-Beside each file stands a JSON file with what it was made from and how.
+Each file has a JSON file beside it with the images and settings that it was made from.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ _PANEL_INCHES = 3.6
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """What is exported."""
+    """Content of an export."""
 
     images: RoiImages
     rows: tuple[RoiRow, ...]
-    regions: str  # Name of the layer that they were drawn in
+    regions: str  # name of the layer in which they were drawn
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,13 +81,13 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
 def tidy_rows(exported: Exported) -> list[dict[str, Any]]:
     """Rows of the table, one for each region and prediction."""
     return [
-        {**_place(exported.images, row, measurement), **_numbers(exported, row, measurement, k)}
+        {**_region_columns(exported.images, row, measurement), **_number_columns(exported, row, measurement, k)}
         for row, measurement in exported.measured
         for k in range(len(exported.names))
     ]
 
 
-def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[str, Any]:
+def _region_columns(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[str, Any]:
     box, pixel_um = row.listed.roi.bounds(images.shape), images.real.slide.pixel_size_um
     return {
         "slide": slide_name(images.real.slide.source),
@@ -104,23 +104,23 @@ def _place(images: RoiImages, row: RoiRow, measurement: RoiMeasurement) -> dict[
     }
 
 
-def _numbers(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
+def _number_columns(exported: Exported, row: RoiRow, measurement: RoiMeasurement, k: int) -> dict[str, Any]:
     numbers, record = measurement.numbers[k], row.records[k]
-    found: dict[str, Any] = {"prediction": exported.images.predictions[k].name}
-    found |= _cells(record, ROI) | _cells(record, ROI_FILE)
-    found["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
-    found["blocks"] = None if numbers.intervals is None else numbers.intervals.blocks
+    columns: dict[str, Any] = {"prediction": exported.images.predictions[k].name}
+    columns |= _cells(record, ROI) | _cells(record, ROI_FILE)
+    columns["block_side_px"] = None if numbers.blocks is None else numbers.blocks.side_px
+    columns["blocks"] = None if numbers.intervals is None else numbers.intervals.blocks
     if len(exported.names) > 1:
-        found["compared_with"] = exported.images.predictions[0].name if k else None
-        found |= _cells(record, ROI_DIFFERENCE)
+        columns["compared_with"] = exported.images.predictions[0].name if k else None
+        columns |= _cells(record, ROI_DIFFERENCE)
     if any(other.colocalization for other in exported.rows):
-        found |= _cells(record, ROI_COLOCALIZATION)
+        columns |= _cells(record, ROI_COLOCALIZATION)
     reasons = [numbers.regression.reason, numbers.intervals.pearson_r.reason if numbers.intervals else ""]
-    return {**found, "reason": "; ".join(filter(None, [*reasons, *numbers.window_reasons]))}
+    return {**columns, "reason": "; ".join(filter(None, [*reasons, *numbers.window_reasons]))}
 
 
 def _cells(record: Mapping[str, Number], view: str) -> dict[str, float | None]:
-    """Columns of metrics, with the ends of their intervals; None for what is not known."""
+    """Columns of metrics, with the ends of their intervals; None for missing values."""
     cells: dict[str, float | None] = {}
     for metric in metrics_in(view):
         found = record.get(metric.key)
@@ -179,7 +179,7 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
         found["n px"] = row.measurement.n
         for name, record in zip(exported.names, row.records, strict=True):
             for metric in (metric for metric in metrics_in(ROI) if metric.key in record):
-                # as it stands at the head of a sentence, in letters that any program shows
+                # titles begin with a capital letter and have no letters that some programs do not show
                 title = f"{metric.title[0].upper()}{metric.title[1:]}".replace("²", "2")
                 title = f"{name}: {title}" if len(exported.names) > 1 else title
                 value, interval, _ = record[metric.key]
@@ -190,7 +190,7 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
 
 
 def settings(exported: Exported) -> dict[str, Any]:
-    """What was compared and how, with mean and SD over the regions."""
+    """Images and settings of the comparison, with mean and SD over the regions."""
     images = exported.images
     intervals = [found.numbers[0].intervals for _, found in exported.measured]
     bootstrap = next((one for one in intervals if one is not None), None)
@@ -246,10 +246,10 @@ def _write_settings(exported: Exported, path: Path, *, overwrite: bool) -> None:
 
 
 def _check_beside(path: Path, *endings: str, overwrite: bool) -> None:
-    """Refuse to replace what stands beside without the file that it belongs to."""
+    """Refuse to replace a file beside the exported one, unless the exported one is replaced too."""
     for ending in endings:
         beside = path.with_suffix(ending)
         if beside == path or (beside.exists() and not (overwrite and path.exists())):
             raise SlideError(
-                f"{beside.name} is there already, and would be replaced together with {path.name}: choose another name."
+                f"{beside.name} exists already, and would be replaced together with {path.name}: choose another name."
             )

@@ -1,6 +1,6 @@
-"""Measurement of regions off the GUI thread: the dragged one at once and coarsely, all of them exactly.
+"""Measurement of regions in background threads: a coarse preview of a dragged region, and exact numbers of all.
 
-The newest request wins; nothing queues up behind it.
+Of several regions that wait for a preview, only the newest is measured.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ if TYPE_CHECKING:
 
 _FIRST_PX, _LEAST_PX, MOST_PX = 2.0**18, 2.0**14, 2.0**20
 _KEPT_BYTES = 256 << 20
-# for so long, pixels that were read stay good
+# pixels that were read are used for this time; a running prediction may change them later
 _FRESH_S = 3.0
-# what reading and counting may take, so that drawing still comes within 50 ms; so long the window waits for it, and
-# draws the plot before the images, which take longer
+# time for reading and counting, which leaves enough to draw within 50 ms; the window waits this long for the numbers,
+# and so draws the plot before the images, which take longer
 _PATIENCE_S = 0.02
-# a finer level has four times the pixels; one that was slow may have read from the disk what is in memory now
+# a finer level has four times the pixels, so a measurement must be that much faster before a finer one is tried;
+# several slow ones are needed for a coarser level, as the first may have waited for the disk
 _FAST_S = _PATIENCE_S / 4
 _FAST_IN_A_ROW, _SLOW_IN_A_ROW = 12, 3
 
 Measured: TypeAlias = "RoiMeasurement | ValueError"
-"""The numbers of a region, or why there are none."""
+"""The numbers of a region, or the error that explains why there are none."""
 
 
 class Previews(QObject):
-    """Measures the newest region that it was asked for, at the level that can be afforded.
+    """Measures the newest region at the finest level that is fast enough.
 
-    `measured` carries the region as it was, and its numbers or why there are none.
+    `measured` carries the region as it was measured, and its numbers or an error.
     """
 
     measured = Signal(object, object)
@@ -63,10 +64,10 @@ class Previews(QObject):
         return self._run is not None
 
     def ask(self, images: RoiImages, listed: ListedRoi, density_range: tuple[float, float] | None) -> None:
-        """Measure a region, with the range of the plot that is shown; another one that waits is forgotten."""
+        """Measure a region, with the range of the current plot; a region that waits is dropped."""
         now = time.monotonic()
         if now - self._asked > _FRESH_S:
-            # a prediction that is being made may have gone on
+            # a running prediction may have finished more tiles
             self.forget()
         self._asked = now
         self._waiting.append((images, listed, density_range))
@@ -74,11 +75,11 @@ class Previews(QObject):
             self._start().hand_out(_PATIENCE_S)
 
     def forget(self) -> None:
-        """Read anew from now on: the pixels may be others."""
+        """Drop the pixels that were read: they may have changed."""
         self._cache = ChunkCache(_KEPT_BYTES)
 
     def abandon(self) -> None:
-        """End what runs, and say no more of it."""
+        """Stop measuring, and emit no signal any more."""
         self._waiting.clear()
         if self._run is not None:
             self._run.abandon()
@@ -121,9 +122,9 @@ class Previews(QObject):
 
 
 class Measurements(QObject):
-    """Measures regions from every pixel, one after the other and without a word, and remembers their numbers.
+    """Measures regions from every pixel, one after the other in the background, and remembers their numbers.
 
-    `measured` carries the digest of a region whose numbers, or why there are none, are `known` now.
+    `measured` carries the digest of a region whose numbers, or error, are `known` now.
     """
 
     measured = Signal(object)
@@ -139,10 +140,10 @@ class Measurements(QObject):
         return self._run is not None
 
     def measure(self, images: RoiImages, rois: Sequence[ListedRoi]) -> None:
-        """Measure what is not known of these regions, in place of those that were to be measured; forget all others."""
+        """Measure those of these regions that are not known, and forget all other regions."""
         self.abandon()
-        self.known = {one.digest: self.known[one.digest] for one in rois if one.digest in self.known}
-        parts = [_measurement_part(images, one) for one in rois if one.digest not in self.known]
+        self.known = {listed.digest: self.known[listed.digest] for listed in rois if listed.digest in self.known}
+        parts = [_measurement_part(images, listed) for listed in rois if listed.digest not in self.known]
         if parts:
             self._run = BackgroundRun(in_turn(parts, {}))
             self._run.yielded.connect(self._take)
@@ -150,7 +151,7 @@ class Measurements(QObject):
             self._run.start()
 
     def abandon(self) -> None:
-        """End what runs, and say no more of it."""
+        """Stop measuring, and emit no signal any more."""
         if self._run is not None:
             self._run.abandon()
             self._run = None
@@ -169,7 +170,7 @@ def _measurement_part(images: RoiImages, listed: ListedRoi) -> Part:
 
 
 def colocalization_part(images: RoiImages, listed: ListedRoi) -> Part:
-    """Manders and Costes of a region, to be computed in a thread."""
+    """Make the part that computes Manders' and Costes' coefficients of a region."""
     words = f"Computing the co-localisation of {listed.name}"
     return step(words, _area(listed), _colocalized, images, listed)
 
@@ -178,7 +179,7 @@ def _measure(images: RoiImages, roi: Region) -> Generator[Progress, None, Measur
     try:
         return (yield from measure_roi(images, roi))
     except ValueError as error:
-        # the other regions are measured all the same
+        # an error of one region must not stop the measurement of the others
         return error
 
 

@@ -1,6 +1,6 @@
-"""New regions of interest in the viewer: drawn by the user, read from a file, or at random places on the tissue.
+"""New regions of interest in the viewer: drawn by the user, imported from a file, or at random places on the tissue.
 
-They are added to the user's shapes or in a layer of their own; what is there is never replaced.
+They are added to the chosen Shapes layer or to a new layer; existing regions are never replaced.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _SQUARE = 1e-6
 
 
 class RoiMaker(QObject):
-    """Does what the form asks for, and says in a bar what came of it."""
+    """Makes the regions that the form describes, and reports the result in a bar."""
 
     def __init__(
         self,
@@ -60,15 +60,15 @@ class RoiMaker(QObject):
         form: RoiForm,
         tissue: Tissue,
         bar: MeasureBar,
-        there: Callable[[], Sequence[Region]],
+        existing: Callable[[], Sequence[Region]],
     ) -> None:
         super().__init__()
-        self._viewer, self._form, self._tissue, self._bar, self._there = viewer, form, tissue, bar, there
+        self._viewer, self._form, self._tissue, self._bar, self._existing = viewer, form, tissue, bar, existing
         self._real: ComparedChannel | None = None
         self._wants_random = False
         self._task = NewestTask()
         self._files: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
-        # random regions of a layer by where they were placed
+        # settings of the random regions of each layer, by their boxes
         self._random: WeakKeyDictionary[Layer, dict[Box, RandomRois]] = WeakKeyDictionary()
         self._tissue.changed.connect(self._tissue_changed)
         form.draw_button.changed.connect(self.draw)
@@ -81,7 +81,7 @@ class RoiMaker(QObject):
         return self._task.is_busy or self._wants_random
 
     def set_real(self, real: ComparedChannel | None) -> None:
-        """Put regions on another slide from now on."""
+        """Make regions on another slide from now on."""
         self.abandon()
         self._real = real
         self._form.random_form.use_slide(None if real is None else real.slide)
@@ -113,9 +113,9 @@ class RoiMaker(QObject):
             self._bar.refuse(_NO_SLIDE)
             return
 
-        def show(found: tuple[Sequence[Annotation], str]) -> None:
-            """Show what was read."""
-            annotations, note = found
+        def show(imported: tuple[Sequence[Annotation], str]) -> None:
+            """Show the imported regions."""
+            annotations, note = imported
             layer = imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer)
             self._files[layer] = path.name
             self._form.choose(layer)
@@ -125,12 +125,12 @@ class RoiMaker(QObject):
         self._task.do(once(read_rois, path, real.slide.shape), show, self._refuse)
 
     def add_random(self) -> None:
-        """Add random regions; the tissue is looked for first, where it is needed."""
+        """Add random regions, after the tissue is found, if it is needed."""
         real = self._real
         if real is None:
             self._bar.refuse(_NO_SLIDE)
             return
-        # a layer may have come this very moment
+        # a layer may have been added just now
         self._form.refresh()
         settings, tissue = self._form.random_form.settings(), None
         if settings.least_tissue > 0:
@@ -139,23 +139,23 @@ class RoiMaker(QObject):
             self._wants_random = tissue is None and self._tissue.is_busy
             if tissue is None:
                 waiting = "Looking for the tissue …"
-                self._bar.say(waiting if self._wants_random else f"{self._tissue.problem} Or ask for 0 %.")
+                self._bar.say(waiting if self._wants_random else f"{self._tissue.problem} Or choose 0 % tissue.")
                 return
         shape = real.slide.shape
         self._task.do(
-            once(random_rois, shape, settings, tissue, [region.bounds(shape) for region in self._there()]),
+            once(random_rois, shape, settings, tissue, [region.bounds(shape) for region in self._existing()]),
             lambda placed: self._place(placed, settings, real),
             self._refuse,
         )
 
     def abandon(self) -> None:
-        """End what runs, and say no more of it."""
+        """Stop reading and placing regions, and show nothing more of it."""
         self._task.abandon()
         self._wants_random = False
 
     def _place(self, placed: PlacedRois, settings: RandomRois, real: ComparedChannel) -> None:
-        there = {roi.name for roi in self._there()}
-        free = (name for k in count(1) if (name := f"random {settings.seed}-{k}") not in there)
+        taken = {roi.name for roi in self._existing()}
+        free = (name for k in count(1) if (name := f"random {settings.seed}-{k}") not in taken)
         names = list(islice(free, len(placed.boxes)))
         layer = self._form.layer
         if isinstance(layer, Shapes):
@@ -167,7 +167,7 @@ class RoiMaker(QObject):
         self._random.setdefault(layer, {}).update(dict.fromkeys(placed.boxes, settings))
         words = f"{len(placed.boxes)} of {settings.number} regions added."
         if placed.overlapping:
-            words += f" {placed.overlapping} of them overlap: there was no room apart."
+            words += f" {placed.overlapping} of them overlap: there was not enough space."
         self._bar.say(words)
 
     def _tissue_changed(self) -> None:
@@ -194,7 +194,7 @@ def new_layer(
     names: Sequence[str] = (),
     kind: str = "rectangle",
 ) -> Shapes:
-    """Add a layer of shapes that lies on the real layer."""
+    """Add a Shapes layer that lies on the real layer."""
     return viewer.add_shapes(
         [ring - HALF_A_PIXEL for ring in rings] or None,
         ndim=2,
@@ -219,7 +219,7 @@ def add_boxes(boxes: Sequence[Box], names: Sequence[str], layer: Shapes, image: 
 
 
 def name_next(layer: Shapes) -> None:
-    """Let the shape that is drawn next have the next number, in layers that name their shapes so."""
+    """Give the shape that is drawn next the next number, in layers with numbered names."""
     before = str(layer.feature_defaults[NAME].iloc[0]) if NAME in layer.features else ""
     if not before.startswith(_NUMBERED):
         return
@@ -237,7 +237,7 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[Sequence[Annotation],
     if not any(annotation.bounds(shape).area for annotation in included(annotations)):
         height, width = shape
         raise SlideError(
-            f"{path.name} has no region on this slide of {width} x {height} px, expected one at least: choose the "
+            f"{path.name} has no region on this slide of {width} x {height} px, expected at least one: choose the "
             "file of this slide, in pixels of its full resolution."
         )
     return annotations, " ".join(str(warning.message) for warning in caught)
@@ -246,7 +246,7 @@ def read_rois(path: Path, shape: tuple[int, int]) -> tuple[Sequence[Annotation],
 def imported_layer(
     annotations: Sequence[Annotation], title: str, image: Image, shape: tuple[int, int], viewer: napari.Viewer
 ) -> Shapes:
-    """Show imported regions in a layer of their own."""
+    """Show imported regions in a new layer."""
     rings = [one_stroke(annotation.rings) for annotation in annotations]
     names = [
         f"{EXCLUDE} {annotation.name}".strip() if annotation.kind == "exclude" else annotation.name or f"ROI {number}"

@@ -1,4 +1,4 @@
-"""Form for the regions of interest: the layer that holds them, and new ones drawn, from a file, or at random places."""
+"""Form for regions of interest: their layer, and buttons to draw, import, restore or randomly place regions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _DEFAULTS = RandomRois()
 
 
 class RoiForm(QWidget):
-    """The choice of regions; `changed` says that another layer is chosen."""
+    """Form for the layer of the regions; `changed` is emitted when another one is chosen."""
 
     changed = Signal()
 
@@ -57,18 +57,18 @@ class RoiForm(QWidget):
 
     @property
     def value(self) -> Shapes | Labels | str | None:
-        """The layer that is chosen, or `ALL`."""
-        found: Shapes | Labels | str | None = self.layer_box.value
-        return found
+        """The chosen layer, or `ALL`."""
+        chosen: Shapes | Labels | str | None = self.layer_box.value
+        return chosen
 
     @property
     def is_settled(self) -> bool:
-        """Whether it offers all that is there."""
+        """Whether all layers with regions are offered."""
         return self.region_layers.is_settled
 
     @property
     def layer(self) -> Shapes | Labels | None:
-        """The layer that new regions go to: what is chosen, or the newest shapes where all are."""
+        """The layer for new regions: the chosen one, or the newest Shapes layer if all are chosen."""
         if not isinstance(self.value, str):
             return self.value
         return next((layer for layer in reversed(self.layers) if isinstance(layer, Shapes)), None)
@@ -81,12 +81,12 @@ class RoiForm(QWidget):
         return [] if self.value is None else [self.value]
 
     def refresh(self) -> None:
-        """Offer what is there now; the newest shapes are chosen where nothing is."""
+        """Offer the current layers; if none is chosen, choose the newest Shapes layer."""
         before = self.value
         layers = sorted(self.region_layers.choices(), key=lambda choice: isinstance(choice[1], Labels))
         drawn = len(self._drawn())
-        every = [(f"All {drawn} layers of regions", ALL)] if drawn > 1 else []
-        choices: list[tuple[str, Any]] = [(_NOTHING_CHOSEN, None), *layers, *every]
+        all_layers = [(f"All {drawn} layers of regions", ALL)] if drawn > 1 else []
+        choices: list[tuple[str, Any]] = [(_NOTHING_CHOSEN, None), *layers, *all_layers]
         shapes = [layer for _, layer in layers if isinstance(layer, Shapes)]
         is_there = before is not None and any(value is before for _, value in choices)
         offer(self.layer_box, choices, before if is_there else shapes[-1] if shapes else None)
@@ -99,21 +99,21 @@ class RoiForm(QWidget):
         self.layer_box.value = layer
 
     def offer_restore(self, count: int) -> None:
-        """Offer to bring back regions that were deleted; none to offer nothing."""
+        """Show the button that restores deleted regions, if there are any."""
         self.restore_button.visible = count > 0
-        self.restore_button.tooltip = f"Bring back the {'region' if count == 1 else f'{count} regions'} deleted last"
+        self.restore_button.tooltip = f"Restore the {'region' if count == 1 else f'{count} regions'} deleted last"
 
     def shut_down(self) -> None:
-        """Listen to the viewer no more."""
+        """Disconnect from the viewer."""
         self.region_layers.stop()
 
     def _drawn(self) -> list[Shapes | Labels]:
-        """Layers of regions; what has our mark, such as vessels or tissue, is a result."""
+        """Layers of regions; layers with our metadata, such as vessels or tissue, are results."""
         return [layer for _, layer in self.region_layers.choices() if KEY not in layer.metadata]
 
 
 class _RandomForm(QWidget):
-    """The settings of random regions: how large, how many, from which seed, on how much tissue."""
+    """Form for random regions: size, number, seed and minimum share of tissue."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,28 +125,28 @@ class _RandomForm(QWidget):
         self.unit_box = ComboBox(
             value=_PIXELS,
             choices=[_PIXELS, _MICROMETRES],
-            tooltip="Unit of width and height; µm where the slide says how large its pixels are",
+            tooltip="Unit of width and height; µm if the slide has a pixel size",
             enabled=False,
         )
         self.number_box = _number_box(_DEFAULTS.number, 1, 1000, "How many regions to add", suffix=" ROIs")
-        seed_tip = "Start of the random numbers: the same seed gives the same places"
+        seed_tip = "Start of the random numbers: the same seed gives the same regions"
         self.seed_box = _number_box(_DEFAULTS.seed, 0, 999_999, seed_tip, prefix="seed ")
-        tissue_tip = "Share of each region that is tissue at least; 0 % for anywhere on the slide, whatever is there"
+        tissue_tip = "Minimum share of tissue in each region; 0 % for anywhere on the slide"
         least_percent = round(100 * _DEFAULTS.least_tissue)
         self.tissue_box = _number_box(least_percent, 0, 100, tissue_tip, prefix="≥ ", suffix=" % tissue")
         self.add_button = PushButton(
             text="Add random ROIs",
-            tooltip="Add rectangles at random places on the tissue, that do not overlap where that is possible",
+            tooltip="Add rectangles at random places on the tissue, without overlap if possible",
         )
         self.note_label = ToneLabel()
         self._lay_out()
         self.unit_box.changed.connect(self._convert)
 
     def use_slide(self, slide: Slide | None) -> None:
-        """Offer µm where they are known, and what fits on a slide unless the user has asked for a size."""
+        """Offer µm if the slide has a pixel size, and propose a size that fits, unless the user has chosen one."""
         pixel_um = None if slide is None else slide.pixel_size_um
         if pixel_um is None:
-            # with the former size of a pixel
+            # this converts the numbers with the former pixel size, before it is replaced below
             self.unit_box.value = _PIXELS
         self._pixel_um = pixel_um
         self.unit_box.enabled = pixel_um is not None
@@ -157,14 +157,14 @@ class _RandomForm(QWidget):
         self.height_box.value, self.width_box.value = height * down, width * across
         paper = _DEFAULTS.height_px, _DEFAULTS.width_px
         self.note_label.say(
-            f"The paper's {paper[1]} x {paper[0]} px do not fit on this slide of {slide.shape[1]} x "
-            f"{slide.shape[0]} px: {width} x {height} px do, several times."
+            f"Regions of {paper[1]} x {paper[0]} px, as in the paper, do not fit on this slide of {slide.shape[1]} x "
+            f"{slide.shape[0]} px: several of {width} x {height} px do."
             if (height, width) != paper
             else ""
         )
 
     def settings(self) -> RandomRois:
-        """What is wanted."""
+        """Settings of the random regions."""
         number, seed, percent = (int(box.value) for box in (self.number_box, self.seed_box, self.tissue_box))
         return RandomRois(*self._size(), number, seed, percent / 100)
 
@@ -193,12 +193,12 @@ class _RandomForm(QWidget):
 
 
 def fitting_size(shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a random region for a slide."""
+    """Height and width of a random region for a slide: the paper's, or smaller if they do not fit."""
     paper = _DEFAULTS.height_px, _DEFAULTS.width_px
-    if all(edge <= whole for edge, whole in zip(paper, shape, strict=True)):
+    if all(side <= whole for side, whole in zip(paper, shape, strict=True)):
         return paper
-    factor = min(whole / 2 / edge for edge, whole in zip(paper, shape, strict=True))
-    height, width = (max(1, int(edge * factor)) for edge in paper)
+    factor = min(whole / 2 / side for side, whole in zip(paper, shape, strict=True))
+    height, width = (max(1, int(side * factor)) for side in paper)
     return height, width
 
 
@@ -207,6 +207,6 @@ def _number_box(value: int, least: int, most: int, tooltip: str, *, prefix: str 
     box.native.setDecimals(0)
     box.native.setPrefix(prefix)
     box.native.setSuffix(suffix)
-    # its largest number would make the dock wider
+    # a box as wide as its largest number would make the dock wider
     box.min_width = _BOX_PX
     return box

@@ -1,6 +1,6 @@
-"""Regions of interest in the user's layers of shapes and labels: listed, moved, picked, deleted and restored.
+"""Regions of interest in the user's Shapes and Labels layers: listed, moved, picked, deleted and restored.
 
-The data of layers are never replaced, so what napari keeps of them stays as it is.
+The data of layers are never replaced, so that their colours, names and undo history stay.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ SETTLE_MS = 250
 
 @dataclass(frozen=True, eq=False)
 class ListedRoi:
-    """A region and where it comes from."""
+    """A region and its layer."""
 
-    index: int  # Number of the shape in its layer, or value of the label
-    roi: Annotation | LabelRegion  # In full-resolution pixels of the real slide
+    index: int  # number of the shape in its layer, or value of the label
+    roi: Annotation | LabelRegion  # in full-resolution pixels of the real slide
     layer: Layer | None = None
-    names_layer: bool = False  # Where regions of several layers are listed
+    names_layer: bool = False  # whether its name includes that of its layer, if several layers are listed
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the region."""
         return f"{self.layer.name}: {self.roi.name}" if self.layer is not None and self.names_layer else self.roi.name
 
     @property
     def digest(self) -> str:
-        """Fingerprint of its place."""
+        """Hash of its outline."""
         return self.roi.digest
 
     def is_at(self, other: ListedRoi | None) -> bool:
-        """Whether another one has its place in its layer."""
+        """Whether another region is the same shape or label of the same layer."""
         return other is not None and (self.layer, self.index) == (other.layer, other.index)
 
 
 @dataclass(frozen=True, eq=False)
 class _RoiList:
-    """What a layer holds."""
+    """The regions of a layer."""
 
-    rois: tuple[ListedRoi, ...] = ()  # In the order of the layer
-    note: str = ""  # What was left out and why; empty where nothing was
-    taken: tuple[Annotation, ...] = ()  # What is taken away from all of them
+    rois: tuple[ListedRoi, ...] = ()  # in the order of the layer
+    note: str = ""  # which shapes were left out and why; empty if none
+    excluded: tuple[Annotation, ...] = ()  # outlines that are excluded from all regions
 
 
 def shape_rois(
@@ -70,23 +70,23 @@ def shape_rois(
     image: Image,
     viewer: napari.Viewer,
     only: Container[int] | None = None,
-    taken: Sequence[Annotation] = (),
+    excluded: Sequence[Annotation] = (),
     *,
     names_layer: bool = False,
 ) -> _RoiList:
-    """Regions of shapes."""
+    """List the regions of a Shapes layer, or only some of its shapes."""
     drawn, lines = shapes_on_slide(layer, image, viewer, only)
-    taken = (*taken, *(one.outlined() for one in drawn.values() if one.kind == "exclude"))
-    kept = {index: one for index, one in drawn.items() if one.kind == "include"}
-    found = zip(kept, included([*kept.values(), *taken]), strict=True)
-    rois = tuple(ListedRoi(index, roi, layer, names_layer) for index, roi in found)
-    return _RoiList(rois, _left_out(len(lines), len(taken)), taken)
+    excluded = (*excluded, *(region.outlined() for region in drawn.values() if region.kind == "exclude"))
+    kept = {index: region for index, region in drawn.items() if region.kind == "include"}
+    regions = zip(kept, included([*kept.values(), *excluded]), strict=True)
+    rois = tuple(ListedRoi(index, roi, layer, names_layer) for index, roi in regions)
+    return _RoiList(rois, _left_out(len(lines), len(excluded)), excluded)
 
 
 def label_rois(layer: Labels, drawn: LabelRegion, *, names_layer: bool = False) -> _RoiList:
-    """Regions of labels, one for each value but 0; for any thread, since it does not touch the layer."""
-    found = label_regions(drawn)
-    return _RoiList(tuple(ListedRoi(value, roi, layer, names_layer) for value, roi in found.items()))
+    """List the regions of labels, one for each value but 0; any thread may call it: it does not use the layer."""
+    regions = label_regions(drawn)
+    return _RoiList(tuple(ListedRoi(value, roi, layer, names_layer) for value, roi in regions.items()))
 
 
 def _left_out(lines: int, excluding: int) -> str:
@@ -95,26 +95,25 @@ def _left_out(lines: int, excluding: int) -> str:
         words.append(f"Left out: {lines} {'path or line has' if lines == 1 else 'paths or lines have'} no area.")
     if excluding:
         shapes = "shape is" if excluding == 1 else "shapes are"
-        words.append(f"{excluding} {shapes} taken away from the others of the layer.")
+        words.append(f"{excluding} {shapes} excluded from the others of the layer.")
     return " ".join(words)
 
 
 def name_last(layer: Shapes, added: pd.DataFrame) -> None:
-    """Give the shapes that were added last their names and other features, those that their layer has."""
+    """Set names and other features of the shapes that were added last, as far as their layer has these columns."""
     features, defaults = layer.features.copy(), layer.feature_defaults.iloc[0].to_dict()
     for column in added.columns.intersection(features.columns):
         features.iloc[-len(added) :, features.columns.get_loc(column)] = added[column].to_numpy()
     layer.features = features
-    # napari takes the last ones for the next shape
+    # napari would use the last features as defaults for the next shape
     layer.feature_defaults = defaults
 
 
 class FollowedRegions(QObject):
-    """Gives out the regions of one or several layers.
+    """Lists the regions of one or several layers, and follows their changes.
 
-    `dragged` carries the region that moves, while it moves; `listed` says that `rois` and `note` are others now, for
-    a while at least; `picked` carries a region that was selected in the viewer; `deleted` carries how many can
-    be brought back.
+    `dragged` carries a region while it moves; `listed` is emitted when `rois` and `note` have changed; `picked` carries
+    a region that was selected in the viewer; `deleted` carries the number of regions that can be restored.
     """
 
     dragged = Signal(object)
@@ -143,12 +142,12 @@ class FollowedRegions(QObject):
 
     @property
     def note(self) -> str:
-        """What is left out and why."""
+        """Which shapes are left out and why."""
         return " ".join(filter(None, (self._list_of(layer).note for layer in self.layers)))
 
     @property
     def is_busy(self) -> bool:
-        """Whether its regions are going to be others in a moment."""
+        """Whether the list of regions is about to change."""
         return self._search.is_busy or bool(self._settled.isActive())
 
     def follow(self, layers: Sequence[Shapes | Labels], image: Image | None) -> None:
@@ -165,7 +164,7 @@ class FollowedRegions(QObject):
         self.refresh()
 
     def refresh(self) -> None:
-        """List what there is now; labels are looked at in a thread."""
+        """List the current regions; labels are read in a thread."""
         self._settled.stop()
         self._search.abandon()
         image, labels = self._image, {}
@@ -196,14 +195,14 @@ class FollowedRegions(QObject):
         self._is_picking = False
 
     def restore(self) -> None:
-        """Bring back the regions that were deleted last."""
+        """Restore the regions that were deleted last."""
         deleted, self._deleted = self._deleted, None
         if deleted is not None:
             deleted.bring_back(self._viewer)
         self.deleted.emit(0)
 
     def leave(self) -> None:
-        """Follow no more."""
+        """Disconnect from the layers."""
         self._settled.stop()
         self._search.abandon()
         for event, callback in self._connected:
@@ -224,7 +223,8 @@ class FollowedRegions(QObject):
             pairs = [(layer.events.selected_label, selected)]
         else:
             pairs = [(layer.selected_data.events.items_changed, selected), (layer.events.data, self._note_removing)]
-            # this one alone comes with every move of the mouse; first, for napari's own drawing takes longer
+            # only `set_data` is emitted with every move of the mouse; this callback is called before those of napari,
+            # which draw the layer and take longer
             layer.events.set_data.connect(self._note_move, position="first")
             self._connected.append((layer.events.set_data, self._note_move))
         for event, callback in pairs:
@@ -232,7 +232,7 @@ class FollowedRegions(QObject):
         self._connected += pairs
 
     def _note_edit(self, layer: Layer | None) -> None:
-        # None: an image was moved, maybe the real one
+        # None means that an image was moved, perhaps the real one
         if layer is None or layer in self.layers:
             self._settled.start(0)
 
@@ -257,11 +257,11 @@ class FollowedRegions(QObject):
         if not moved:
             return
         self._vertices[layer] = [np.array(vertices) for vertices in now]
-        taken = self._list_of(layer).taken
-        found = shape_rois(layer, image, self._viewer, moved, taken, names_layer=self._has_several).rois
-        if found:
-            self.dragged.emit(found[0])
-        # if the mouse rests, exact numbers come without its being released
+        excluded = self._list_of(layer).excluded
+        dragged = shape_rois(layer, image, self._viewer, moved, excluded, names_layer=self._has_several).rois
+        if dragged:
+            self.dragged.emit(dragged[0])
+        # if the mouse rests with its button pressed, exact numbers are measured
         self._settled.start(SETTLE_MS)
 
     def _note_selection(self, layer: Shapes | Labels, event: object = None) -> None:  # noqa: ARG002
@@ -284,24 +284,24 @@ class FollowedRegions(QObject):
         self._take({layer: _RoiList((), sentence_of(error)) for layer in self.layers if isinstance(layer, Labels)})
 
 
-def _search(wanted: Mapping[Labels, LabelRegion], names_layer: bool) -> dict[Labels, _RoiList]:
-    """Find the regions of labels in a thread; it touches no layer, they are only keys here."""
-    found = {}
-    for layer, drawn in wanted.items():
+def _search(labels: Mapping[Labels, LabelRegion], names_layer: bool) -> dict[Labels, _RoiList]:
+    """Find the regions of labels, in a thread: the layers are only keys here."""
+    lists = {}
+    for layer, drawn in labels.items():
         try:
-            found[layer] = label_rois(layer, drawn, names_layer=names_layer)
+            lists[layer] = label_rois(layer, drawn, names_layer=names_layer)
         except SlideError as error:
-            found[layer] = _RoiList((), str(error))
-    return found
+            lists[layer] = _RoiList((), str(error))
+    return lists
 
 
 @dataclass(frozen=True, eq=False)
 class _DeletedShapes:
-    """Shapes that were deleted last, with their names and colours: napari cannot undo it."""
+    """Shapes that were deleted last, with their names and colours: napari cannot undo a deletion."""
 
     layer: Shapes
-    shapes: dict[str, Any]  # As `Shapes.add` takes them; empty where the layer itself was deleted
-    features: pd.DataFrame  # A row of each
+    shapes: dict[str, Any]  # arguments of `Shapes.add`; empty if the layer itself was deleted
+    features: pd.DataFrame  # one row per shape
 
     @classmethod
     def of(cls, layer: Shapes, indices: Sequence[int]) -> _DeletedShapes:
@@ -320,7 +320,7 @@ class _DeletedShapes:
         return len(self.features) or len(self.layer.data)
 
     def bring_back(self, viewer: napari.Viewer) -> None:
-        """Add them to their layer again, behind those that are there; a layer that was deleted comes back itself."""
+        """Add the shapes to their layer again, as its last ones; a deleted layer itself is added again."""
         layer = self.layer
         if layer not in viewer.layers:
             viewer.add_layer(layer)

@@ -1,4 +1,4 @@
-"""Panel of the selected region: its density, its numbers, and the level they are from."""
+"""Panel of the selected region: density plot, numbers, and the level that was measured."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _NO_ROI = "Draw a rectangle, an ellipse or a polygon on the slide, import region
 
 
 class ResultPanel:
-    """Shows one region, in `widgets` that stand under each other."""
+    """Shows one region in `widgets`, which a dock widget stacks."""
 
     def __init__(self) -> None:
         self.measurement: RoiMeasurement | None = None
         self._names: tuple[str, ...] = ()
         self._title = ""
         self._shape = (0, 0)
-        self.prediction_box = combo_box("Whose density is drawn; the numbers are of all predictions")
+        self.prediction_box = combo_box("Prediction whose density is drawn; the numbers below are of all predictions")
         self.plot = DensityPlot()
         self.plot.setToolTip(
-            "Pixels by real and predicted grey level: dashed the identity, solid the least-squares line.\n"
-            "It follows while a region is dragged"
+            "Pixels by real and predicted grey level; the dashed line is the identity, the solid line the\n"
+            "least-squares fit. The plot is updated while you drag a region"
         )
-        self.summary_label = _label("Over the regions at full resolution; SD with n - 1")
-        self.level_label = _label("Which pixels the numbers are from: while a region moves, a coarser level may do")
+        self.summary_label = _label("Mean and SD over the regions at full resolution; SD with n - 1")
+        self.level_label = _label("Level that was measured: while you drag a region, it may be a coarser one")
         self.numbers_label = _label("In brackets: 95 % intervals from a spatial block bootstrap, at full resolution")
-        self.colocalization_label = _label("Co-localisation as Fiji's Coloc 2 gives it, at full resolution")
+        self.colocalization_label = _label("Co-localisation as computed by Fiji's Coloc 2, at full resolution")
         self.doubt_label = ToneLabel()
         self._choice = titled_rows({"Plot": self.prediction_box})
         labels = self.level_label, self.numbers_label, self.doubt_label, self.colocalization_label
@@ -65,7 +65,7 @@ class ResultPanel:
         self._choice.setVisible(len(names) > 1)
 
     def show_region(self, row: RoiRow | None) -> None:
-        """Show what is known of a region, or what to do to have one."""
+        """Show the numbers of a region, or a hint how to make one."""
         self.measurement = measurement = None if row is None else row.measurement
         self._title = "" if row is None else row.listed.name
         nothing = _NO_ROI if self._names else _NO_PAIR
@@ -86,7 +86,7 @@ class ResultPanel:
         self.summary_label.setText(summary_html(rows, self._names))
 
     def _show_density(self, _: object = None, *, words: str = "") -> None:
-        # another choice may come before the numbers of what is chosen
+        # the list may change before the numbers of the new predictions are known
         if self.measurement is None or self.which < len(self.measurement.numbers):
             name = self._names[self.which] if len(self._names) > 1 else ""
             title = ", ".join(filter(None, (self._title, name))) if self._title else ""
@@ -103,7 +103,7 @@ def _label(tooltip: str) -> QLabel:
 
 
 def _level_text(measurement: RoiMeasurement) -> str:
-    """Which pixels were read."""
+    """Describe the level that was read."""
     if measurement.is_exact:
         return "full resolution"
     down, across = (f"{step:.4g}" for step in measurement.downsample)
@@ -116,7 +116,7 @@ def summary_html(rows: Sequence[RoiRow], names: Sequence[str]) -> str:
     if not measured:
         return ""
     waiting = sum(row.measurement is None and not row.problem for row in rows)
-    more = f", {waiting} still to be measured" if waiting else ""
+    more = f", {waiting} not measured yet" if waiting else ""
     lines = [f"<b>Mean ± SD over {measured} {'ROI' if measured == 1 else 'ROIs'}</b>{more}"]
     titles = {metric.key: metric.short_title for metric in (*metrics_in(ROI), *metrics_in(ROI_DIFFERENCE))}
     for name, means in zip(names, summary(rows, len(names)), strict=True):
@@ -136,7 +136,7 @@ def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
     if row.measurement is None:
         return ""
     texts = [{key: one.text.replace(" ", "&nbsp;") for key, one in record.items()} for record in row.records]
-    # a preview leaves out what takes long
+    # a preview has no metrics that take long
     lines = [(metric.short_title, [found.get(metric.key, "–") for found in texts]) for metric in metrics_in(ROI)]
     lines.append(("n", [f"{row.measurement.n:,}&nbsp;px"]))
     shown = metrics_in(ROI_DIFFERENCE)
@@ -150,7 +150,7 @@ def numbers_html(row: RoiRow, names: Sequence[str]) -> str:
 
 
 def _colocalization_html(row: RoiRow, names: Sequence[str]) -> str:
-    """Manders and Costes of one region, for a label."""
+    """Manders' and Costes' coefficients of one region, for a label."""
     if row.measurement is None or not row.colocalization:
         return ""
     titled = [metric for metric in metrics_in(ROI_COLOCALIZATION) if metric.title]
@@ -173,18 +173,18 @@ def _table_html(lines: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]
 
 
 def _doubts(measurement: RoiMeasurement, names: Sequence[str]) -> str:
-    """Why a number is missing or partial."""
+    """Sentences that explain missing numbers and clipped regions."""
     reasons = {}
     for name, numbers in zip(names, measurement.numbers, strict=True):
         reasons[name] = [numbers.regression.reason, *numbers.window_reasons]
         if numbers.intervals is not None and not _is_too_small(numbers):
             reasons[name].append(numbers.intervals.pearson_r.reason)
-    clipped = ["It reaches beyond the slide, where nothing counts."] if measurement.is_clipped else []
+    clipped = ["It reaches beyond the slide; only its pixels on the slide count."] if measurement.is_clipped else []
     return " ".join([*clipped, *_whose(reasons)])
 
 
 def _whose(reasons: Mapping[str, Sequence[str]]) -> list[str]:
-    """A sentence for each reason, with the predictions that it is of unless it is of all."""
+    """Make a sentence of each reason, with the names of its predictions unless it holds for all."""
     every = dict.fromkeys(reason for some in reasons.values() for reason in some if reason)
     sentences = []
     for reason in every:
@@ -195,13 +195,13 @@ def _whose(reasons: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def interval_doubt(measurement: RoiMeasurement, shape: tuple[int, int]) -> str:
-    """Why a region is too small for intervals, and whether a larger one is possible."""
+    """Explain why a region is too small for intervals, and whether a larger one is possible."""
     sides = [one.blocks.side_px for one in measurement.numbers if one.blocks is not None and _is_too_small(one)]
     if not sides:
         return ""
     needed_px = LEAST_BLOCKS * max(sides) ** 2
     height, width = shape
-    start = f"No interval of r and slope: it takes {LEAST_BLOCKS} blocks of {max(sides):,} px, that is {needed_px:,} px"
+    start = f"No interval of r and slope: it needs {LEAST_BLOCKS} blocks of {max(sides):,} px, that is {needed_px:,} px"
     if needed_px > height * width:
         return f"{start}, and the slide has {width:,} x {height:,} = {width * height:,} px."
     return f"{start}; this region has {measurement.n:,} px."

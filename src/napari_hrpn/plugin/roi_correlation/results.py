@@ -1,6 +1,6 @@
-"""Results of regions of interest: what is known of each, and the table of all.
+"""Results of regions of interest, and the table that shows them.
 
-Which there are, in which order, and what they are called is in `napari_hrpn.analysis.metrics`.
+`napari_hrpn.analysis.metrics` defines the metrics, their order and their titles.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _INDEX = Qt.ItemDataRole.UserRole
 _VALUE = Qt.ItemDataRole.UserRole + 1
 _COLOCALIZED = metrics_in(ROI_COLOCALIZATION)
 _AGREEMENT = [*metrics_in(ROI), *metrics_in(ROI_DIFFERENCE), *metrics_in(ROI_FILE), *metrics_in(ROI_FIRST)]
-_SAYS_NOTHING = ("predicted", "prediction", "probe", "qd")
+_REDUNDANT_WORDS = ("predicted", "prediction", "probe", "qd")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a region comes from."""
+    """Origin of a region."""
 
-    file: str | None = None  # Name of the file that its layer was imported from
-    random: RandomRois | None = None  # Settings that placed it; None where somebody drew it
+    file: str | None = None  # name of the file from which its layer was imported
+    random: RandomRois | None = None  # settings that placed it; None if it was drawn
 
 
 class Number(NamedTuple):
-    """A number, its interval, and why it is missing or to be doubted."""
+    """A number, its interval, and the reason if it is missing or doubtful."""
 
     value: float
     interval: Interval | None = None
@@ -58,17 +58,17 @@ class Number(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class RoiRow:
-    """A region and what is known of it."""
+    """A region and its results."""
 
     listed: ListedRoi
-    measurement: RoiMeasurement | None = None  # None while it is being measured, or where it cannot be
-    problem: str = ""  # Why it cannot be measured; empty where it can
-    colocalization: tuple[Colocalization, ...] = ()  # Of each prediction; empty where it was not asked for
+    measurement: RoiMeasurement | None = None  # None while it is being measured, or if it cannot be
+    problem: str = ""  # why it cannot be measured; empty if it can
+    colocalization: tuple[Colocalization, ...] = ()  # one for each prediction; empty if it was not measured
     origin: Origin = Origin()
 
     @cached_property
     def records(self) -> list[dict[str, Number]]:
-        """What is known of each prediction, by the keys of the metrics; empty where nothing is known."""
+        """Numbers of each prediction by the keys of the metrics; empty if the region is not measured."""
         return [self._record(k) for k in range(0 if self.measurement is None else len(self.measurement.numbers))]
 
     def _record(self, k: int) -> dict[str, Number]:
@@ -77,12 +77,14 @@ class RoiRow:
         reason = region.regression.reason
         known = {m.key: _number(m, region, reason) for m in _AGREEMENT if m not in _COLOCALIZED}
         if self.colocalization:
-            one = self.colocalization[k]
-            # of the same pixels as all of them, which those of a preview are not
-            manders = Manders(one.manders_m1, one.manders_m2, one.overlap, one.n)
-            region = replace(region, colocalization=one, manders=manders)
-            known |= {m.key: _number(m, region, one.reason) for m in _COLOCALIZED}
-        return {key: found for key, found in known.items() if found is not None}
+            colocalization = self.colocalization[k]
+            # of full resolution, as Costes' coefficients are; those of a preview are of a coarse level
+            manders = Manders(
+                colocalization.manders_m1, colocalization.manders_m2, colocalization.overlap, colocalization.n
+            )
+            region = replace(region, colocalization=colocalization, manders=manders)
+            known |= {m.key: _number(m, region, colocalization.reason) for m in _COLOCALIZED}
+        return {key: entry for key, entry in known.items() if entry is not None}
 
 
 def _number(metric: Metric, region: RegionNumbers, reason: str) -> Number | None:
@@ -92,15 +94,15 @@ def _number(metric: Metric, region: RegionNumbers, reason: str) -> Number | None
 
 
 def short_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of predictions without the words that tell nothing: common ones, and that it is a prediction."""
+    """Shorten names of predictions: without common words, and without words such as "predicted"."""
     words = [name.split() for name in names]
     if len(words) > 1:
         for end in (0, -1):
             while all(len(name) > 1 for name in words) and len({name[end] for name in words}) == 1:
                 words = [name[1:] if end == 0 else name[:-1] for name in words]
-        telling = [[word for word in name if word.casefold() not in _SAYS_NOTHING] for name in words]
-        if all(telling) and len({tuple(name) for name in telling}) == len(telling):
-            words = telling
+        shorter = [[word for word in name if word.casefold() not in _REDUNDANT_WORDS] for name in words]
+        if all(shorter) and len({tuple(name) for name in shorter}) == len(shorter):
+            words = shorter
     return tuple(" ".join(name) for name in words)
 
 
@@ -115,7 +117,7 @@ def summary(rows: Sequence[RoiRow], predictions: int) -> list[dict[str, MeanAndS
 
 
 class _Item(QTableWidgetItem):
-    """A cell that is sorted by its number; what has none comes last."""
+    """A cell that is sorted by its number; cells without a number come last."""
 
     def __init__(self, index: int, text: str, value: float | None, tooltip: str) -> None:
         super().__init__(text)
@@ -133,8 +135,8 @@ class _Item(QTableWidgetItem):
 class RoiTable(NumbersTable):
     """The table of regions.
 
-    `picked` carries the number of a region, in the order in which they were given, whose row was selected, `centred`
-    that of one that was double clicked.
+    `picked` carries the number of the region whose row was selected, `centred` that of a double-clicked row; regions
+    are numbered in the order in which they were given.
     """
 
     picked = Signal(int)
@@ -145,7 +147,7 @@ class RoiTable(NumbersTable):
         self._titles: list[tuple[str, str]] = []
         self._shown: tuple[Sequence[RoiRow], Sequence[str]] = (), ()
         self.more_box = CheckBox(
-            text="More columns", tooltip="Show all that is known of each region; the files have it in any case"
+            text="More columns", tooltip="Show all numbers of each region; saved files always have them"
         )
         self.setToolTip(
             "One row for each region; click a column's name to sort, double-click a row to centre the view on it"
@@ -156,7 +158,7 @@ class RoiTable(NumbersTable):
         self.itemDoubleClicked.connect(lambda item: self.centred.emit(item.data(_INDEX)))
 
     def show_regions(self, rows: Sequence[RoiRow], names: Sequence[str]) -> None:
-        """Show these regions; the one that is selected stays so."""
+        """Show these regions; the selected one stays selected."""
         self._shown = rows, names
         chosen = self.picked_index()
         was_blocked = self.blockSignals(True)
@@ -172,13 +174,13 @@ class RoiTable(NumbersTable):
                 self.setItem(index, column, _Item(index, *_cell(row, metric, k)))
         self.resizeColumnsToContents()
         self._fit()
-        # sorts by the column that the user has chosen
+        # this sorts by the column that the user has chosen
         self.setSortingEnabled(True)
         self.blockSignals(was_blocked)
         self.pick(chosen)
 
     def pick(self, index: int | None) -> None:
-        """Select the row of a region, without telling of it."""
+        """Select the row of a region, without a signal."""
         was_blocked = self.blockSignals(True)
         self.clearSelection()
         for row in range(self.rowCount()):
@@ -212,7 +214,7 @@ class RoiTable(NumbersTable):
 
 
 def _columns(predictions: int, *, has_more: bool, has_colocalized: bool) -> list[tuple[Metric, int]]:
-    """What is shown, and of which prediction; of the first where it is of the region itself."""
+    """Metric and prediction of each column; the number of pixels, which is that of the region, has one column."""
     differences = metrics_in(ROI_DIFFERENCE)
     more = (*_COLOCALIZED, *differences, *metrics_in(ROI)) if has_more else ()
     shown = dict.fromkeys((*metrics_in(ROI_FIRST), *more))
@@ -233,7 +235,7 @@ def _title(metric: Metric, name: str) -> tuple[str, str]:
 
 
 def _cell(row: RoiRow, metric: Metric, k: int) -> tuple[str, float | None, str]:
-    """Text, what it is sorted by, and tooltip."""
+    """Text, sort value and tooltip of a cell."""
     found = row.records[k].get(metric.key) if row.records else None
     if found is None:
         return "–" if row.problem else "…", None, row.problem

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _TABLE_MS = 80
 _MOST_COLOCALIZED = 10_000
-_COLOCALIZE = "Manders' and Costes' co-localisation of all regions, as Fiji's Coloc 2: columns of the table"
+_COLOCALIZE = "Measure Manders' and Costes' co-localisation of all regions, as Fiji's Coloc 2; the table shows them"
 _NOTHING = "There is nothing to save yet: draw a region on the slide first."
 _REGIONS = "GeoJSON (*.geojson)"
 
@@ -50,17 +50,17 @@ _REGIONS = "GeoJSON (*.geojson)"
 class RoiCorrelationWidget(MeasuringWidget):
     """Correlates real with predicted pixels in regions, while they are drawn.
 
-    Regions are measured as they come and move; what is measured when it is asked for is their co-localisation.
+    Regions are measured when they are drawn or moved; the button measures their co-localisation.
     """
 
-    # napari looks for this very annotation
+    # napari passes the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, _COLOCALIZE)
         self._pair: Pair | None = None
         self._images: RoiImages | None = None
         self._current: ListedRoi | None = None
         self.roi_form = RoiForm(viewer)
-        # it says the same of regions, and whether it is settled
+        # the base class needs `value`, `is_settled` and `changed`, which this form has too
         self.region_form = self.roi_form
         self.panel = ResultPanel()
         self.table = RoiTable()
@@ -81,41 +81,41 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     @property
     def needs_tissue(self) -> bool:
-        """Whether the tissue is needed: random regions alone wait for it, by themselves."""
+        """Whether the tissue is needed: only random regions need it, and `RoiMaker` waits for it."""
         return False
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is read, measured or placed, and all that is known is shown."""
+        """Whether nothing is read, measured or placed, and all results are shown."""
         parts = self._rois, self.previews, self._measurements, self.maker
         return super().is_settled and not self._table_soon.isActive() and not any(part.is_busy for part in parts)
 
     @property
     def measurement(self) -> RoiMeasurement | None:
-        """What is shown of the region that is looked at."""
+        """Measurement of the current region."""
         return self.panel.measurement
 
     def rows(self) -> tuple[RoiRow, ...]:
-        """All regions with what is known of them."""
+        """All regions with their results."""
         return tuple(map(self._row, self._rois.rois))
 
     def parts(self) -> list[Part]:
-        """Manders and Costes of all regions, of the one that is looked at first."""
-        images, wanted = self._images, self._current_first()
-        if images is None or not wanted:
-            raise UserError("There is no region to look at: draw one first.")
-        return [colocalization_part(images, listed) for listed in wanted]
+        """Parts that compute the co-localisation of all regions, the current one first."""
+        images, regions = self._images, self._current_first()
+        if images is None or not regions:
+            raise UserError("There is no region to measure: draw one first.")
+        return [colocalization_part(images, listed) for listed in regions]
 
     def plots(self) -> Sequence[Plot]:
         """The density."""
         return (self.panel.plot,)
 
     def reported_rois(self) -> Sequence[Region]:
-        """The regions, which a report has too."""
+        """The regions, which a report measures too."""
         return [replace(listed.roi, name=listed.name) for listed in self._rois.rois]
 
     def show_known(self) -> None:
-        """Follow the layers that are chosen; the numbers of another pair go."""
+        """Follow the chosen layers; the numbers of a former pair are dropped."""
         pair, former = self.pair_form.pair, self._pair
         if pair is not former:
             self._use_pair(pair)
@@ -133,10 +133,10 @@ class RoiCorrelationWidget(MeasuringWidget):
             self.bar.say(self.pair_form.problem or "")
             return
         self._overlay.show(self._images, which, pair.real, pair.predictions[which])
-        self.bar.say("Red: real alone, green: predicted alone, yellow: both, at the contrast of the real layer.")
+        self.bar.say("Red: only real, green: only predicted, yellow: both, at the contrast of the real layer.")
 
     def exported(self) -> Exported | None:
-        """What there is to save."""
+        """Images and regions to save; None if no region is measured."""
         images, rows = self._images, self.rows()
         if images is None or not any(row.measurement for row in rows):
             return None
@@ -148,7 +148,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._save("ROI correlation", TABLES, write_rois_table)
 
     def save_figure(self) -> None:
-        """Ask where to save the figure of the region that is looked at, and save it."""
+        """Ask where to save the figure of the current region, and save it."""
         exported, number = self.exported(), self._number_of(self._current)
         row = None if exported is None or number is None else exported.rows[number]
         if row is None or row.measurement is None:
@@ -161,7 +161,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._save("ROIs", _REGIONS, write_rois_geojson)
 
     def end(self) -> None:
-        """End all that runs, before the widget goes away."""
+        """Stop all threads before the widget is deleted."""
         super().end()
         self._table_soon.stop()
         for part in (self.previews, self._measurements, self.maker):
@@ -170,18 +170,18 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._overlay.shut_down()
 
     def _measure_unasked(self) -> None:
-        """Regions are measured as they are listed; co-localisation is asked for."""
+        """Measure nothing here: regions are measured when they are listed, co-localisation by the button."""
         self._say_missing("")
 
     def _lay_out(self) -> None:
         self.bar.measure_button.setText("Manders and Costes")
         actions = [
             ("Table (CSV) …", "One row for each region and prediction", self.save_table),
-            ("Figure (PNG, SVG) …", "Densities of the region that is looked at, with a CSV beside", self.save_figure),
-            ("Regions with measurements (GeoJSON) …", "QuPath opens it", self.save_regions),
+            ("Figure (PNG, SVG) …", "Densities of the selected region, and their data as CSV", self.save_figure),
+            ("Regions with measurements (GeoJSON) …", "File for QuPath", self.save_regions),
         ]
         save = save_button(actions)
-        save.setToolTip("Save the table, the figure, or the regions; the settings are saved beside them")
+        save.setToolTip("Save the table, the figure or the regions; the settings are saved in a file beside them")
         below = side_by_side(self.table.more_box.native, side_by_side(self.layer_button.native, save))
         self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, self.table, below, self.panel.summary_label))
 
@@ -222,18 +222,19 @@ class RoiCorrelationWidget(MeasuringWidget):
         return RoiRow(listed, found, colocalization=colocalized if isinstance(colocalized, tuple) else ())
 
     def _current_first(self) -> list[ListedRoi]:
-        """The regions, the one that is looked at first; each place once."""
-        return list({one.digest: one for one in (self._current, *self._rois.rois) if one is not None}.values())
+        """The regions, the current one first; regions with the same outline once."""
+        regions = (self._current, *self._rois.rois)
+        return list({listed.digest: listed for listed in regions if listed is not None}.values())
 
     def _measure(self) -> None:
-        """Measure what is not known yet."""
+        """Measure the regions that are not known yet."""
         if self._images is not None:
             self._measurements.measure(self._images, self._current_first())
 
     def _dragged(self, listed: ListedRoi) -> None:
         if self._images is None:
             return
-        # what is dragged comes first; the others go on when it has settled
+        # the dragged region has priority; the others are measured when it has stopped
         self._measurements.abandon()
         is_other = not listed.is_at(self._current)
         self._current = listed
@@ -246,7 +247,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.previews.ask(self._images, listed, shown)
 
     def _listed(self) -> None:
-        """Regions came, went, or came to rest."""
+        """Show regions after some were added or removed, or a dragged one has stopped."""
         self.pair_form.look_again()
         rois = self._rois.rois
         self.roi_form.note_label.say(self._rois.note)
@@ -258,16 +259,16 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._show_current()
         self._show_table_soon()
 
-    def _number_of(self, wanted: ListedRoi | None) -> int | None:
-        return next((number for number, one in enumerate(self._rois.rois) if one.is_at(wanted)), None)
+    def _number_of(self, region: ListedRoi | None) -> int | None:
+        return next((number for number, listed in enumerate(self._rois.rois) if listed.is_at(region)), None)
 
     def _picked(self, listed: ListedRoi) -> None:
-        """A region was selected in the viewer."""
+        """Show a region that was selected in the viewer."""
         self._look_at(listed)
         self.table.pick(self._number_of(listed))
 
     def _pick(self, number: int) -> None:
-        """A row was selected."""
+        """Show the region of a row that was selected."""
         rois = self._rois.rois
         if number < len(rois):
             self._rois.pick(rois[number])
@@ -289,7 +290,7 @@ class RoiCorrelationWidget(MeasuringWidget):
 
     def _take_preview(self, listed: ListedRoi, found: Measured) -> None:
         current = self._current
-        # the exact numbers of where it is now are better than a preview of where it was
+        # a preview of an earlier position must not replace the exact numbers of the current one
         if current is not None and current.is_at(listed) and current.digest not in self._measurements.known:
             self.panel.show_region(self._row(current, found))
 
@@ -299,7 +300,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._show_table_soon()
 
     def _say_colocalized(self, _: object = None) -> None:
-        """Say what came of the co-localisation, once it is known of all regions."""
+        """Report that the co-localisation of all regions is known, or its errors."""
         parts = [] if self._images is None else [colocalization_part(self._images, one) for one in self._rois.rois]
         found = [self.bar.known(part.key) for part in parts]
         if found and None not in found:

@@ -1,4 +1,4 @@
-"""Overlap over all thresholds: a curve for each prediction, chance level, ties in grey, and a threshold to drag."""
+"""Plot of the overlap over all thresholds: curves of predictions, chance level, tied percentiles, and the threshold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _HALF_A_PERCENT = 0.5
 
 @dataclass(frozen=True)
 class Curve:
-    """Overlap of one prediction."""
+    """Overlap of one prediction over all percentiles."""
 
     name: str
     colour: str
@@ -38,10 +38,7 @@ class Curve:
 
 
 class OverlapCurves(Plot):
-    """Curves of overlap.
-
-    `dragged` carries the percentile to which the threshold was dragged.
-    """
+    """Plot of overlap curves; `dragged` carries the percentile to which the user has dragged the threshold."""
 
     dragged = Signal(float)
 
@@ -105,37 +102,37 @@ class OverlapCurves(Plot):
         tie = ", tied: more pixels reach it" if point.tied else ""
         lines = [f"percentile {point.percentile:g}, grey level {point.threshold:g}{tie}"]
         for curve in self.curves:
-            own = curve.points[index]
-            chance = chance_level(own, self.metric)
-            lines.append(f"{curve.name}: {getattr(own, self.metric):.3f}, chance: {chance:.3f} (n = {own.n:,})")
+            point = curve.points[index]
+            chance = chance_level(point, self.metric)
+            lines.append(f"{curve.name}: {getattr(point, self.metric):.3f}, chance: {chance:.3f} (n = {point.n:,})")
         return "\n".join(lines)
 
     def pressed(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
-        """Take the threshold to where the mouse is."""
+        """Move the threshold to the mouse."""
         if self.curves and event.inaxes is not None and event.button == _LEFT_BUTTON:
             self.dragged.emit(float(event.xdata))
 
     def _drag(self, event: Any) -> None:  # noqa: ANN401 (matplotlib's event)
         is_held = _LEFT_BUTTON in {int(button) for button in event.buttons or ()}
         if is_held and self.curves and self.figure.axes:
-            # beyond the axes too, where the event has no place in them: a quick hand does not stop at 0
+            # a fast drag ends beyond the axes, where the event has no data coordinates: they are computed here
             percentile, _ = self.figure.axes[0].transData.inverted().transform((event.x, event.y))
             self.dragged.emit(min(max(float(percentile), 0.0), 100.0))
 
     def _draw_chance(self, axes: Axes) -> None:
-        """A line for each prediction, as its mask is a part of it; one in grey where all have the same."""
-        found = [[chance_level(point, self.metric) for point in curve.points] for curve in self.curves]
-        shared = all(chance == found[0] for chance in found)
-        for curve, chance in zip(self.curves[:1] if shared else self.curves, found, strict=False):
+        """Draw the chance level of each prediction, which depends on its mask; one grey line if all are equal."""
+        levels = [[chance_level(point, self.metric) for point in curve.points] for curve in self.curves]
+        shared = all(chance == levels[0] for chance in levels)
+        for curve, chance in zip(self.curves[:1] if shared else self.curves, levels, strict=False):
             label = "chance" if curve is self.curves[0] else "_chance"
             colour = _TIED_COLOUR if shared else curve.colour
-            places = [point.percentile for point in curve.points]
-            axes.plot(places, chance, "--", color=colour, linewidth=1, label=label)
+            percentiles = [point.percentile for point in curve.points]
+            axes.plot(percentiles, chance, "--", color=colour, linewidth=1, label=label)
 
     def _draw_line(self, axes: Axes, ink: Ink, *, is_mark: bool) -> None:
         line = axes.axvline(self.percentile, color=ink.text, linewidth=1.2)
         if is_mark:
-            # it moves often, over a picture of all else
+            # the line moves often: it is drawn over an image of the rest of the plot
             line.set_animated(True)
             self._line = line
 
@@ -152,5 +149,5 @@ def tied_spans(points: Sequence[IouPoint]) -> list[tuple[float, float]]:
 
 
 def chance_level(point: IouPoint, metric: str) -> float:
-    """Overlap of two masks as large as those of both images that have nothing to do with each other."""
+    """Expected overlap of two unrelated masks with the sizes of those of both images."""
     return point.chance if metric == _IOU else point.mean_chance

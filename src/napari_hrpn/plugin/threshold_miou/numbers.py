@@ -1,4 +1,4 @@
-"""Overlap in numbers, of the view and of the region, and rows for a file."""
+"""Numbers of the overlap, in the view and in the region, and rows for a file."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "Prediction": "The predicted layer",
-    "Where": "In view at the level that is shown, or all of the region",
-    "IoU": "Pixels that reach the threshold in both images, over those that do in any (equation 8 of the paper)",
-    "mean IoU": "Mean of the IoU of what reaches the threshold and of that of what does not",
+    "Where": "The view at the displayed level, or the whole region",
+    "IoU": "Pixels that reach the threshold in both images, over those that do in either (equation 8 of the paper)",
+    "mean IoU": "Mean of the IoU of the pixels that reach the threshold and the IoU of those that do not",
     "real": "Share of the pixels whose real value reaches the threshold",
     "pred.": "Share of the pixels whose predicted value reaches the threshold",
     "n": "Pixels that were compared",
 }
 _IN_VIEW, _IN_REGION = "view", "region"
 LEVEL_TIP = (
-    "The level that was counted: coarse pixels are means of fine ones, and their overlap is another number,\n"
-    "usually a higher one"
+    "Levels whose pixels were counted: coarse pixels are means of fine ones, and their overlap is usually higher\n"
+    "than at full resolution"
 )
-_NOT_IN_VIEW = "In view: nothing; show the layer in two dimensions, and move to the slide."
+_NOT_IN_VIEW = "In view: nothing; show the layer in 2D, and move to the slide."
 
 
 def number_rows(
     overview: Overview, overlaps: Sequence[Overlap], view: View | None, threshold: float
 ) -> list[list[str | int]]:
-    """Rows under `HEADINGS`: of each prediction what is in view, if it is known, and the region."""
+    """Rows under `HEADINGS`: for each prediction the view, if it is counted, and the region."""
     rows = []
     for index, channel in enumerate(overview.pair.predictions):
         if view is not None:
@@ -49,7 +49,7 @@ def number_rows(
 def overlap_records(
     overview: Overview, overlaps: Sequence[Overlap], threshold: float, percentile: float
 ) -> list[dict[str, Any]]:
-    """Rows for a file: of each prediction the threshold first, then its curve."""
+    """Rows for a file: for each prediction the threshold first, then its curve."""
     return [
         row
         for channel, overlap in zip(overview.pair.predictions, overlaps, strict=True)
@@ -58,7 +58,7 @@ def overlap_records(
 
 
 def levels_in_words(overview: Overview, overlaps: Sequence[Overlap], view: View | None) -> str:
-    """Levels whose pixels were counted."""
+    """Describe the levels whose pixels were counted."""
     slide = overview.pair.real.slide
     if view is None:
         first = _NOT_IN_VIEW
@@ -72,7 +72,7 @@ def levels_in_words(overview: Overview, overlaps: Sequence[Overlap], view: View 
 
 
 def _resolution_in_words(downsample: float, slide: Slide) -> str:
-    """What was looked at."""
+    """Describe a resolution."""
     size = "" if slide.pixel_size_um is None else f", {downsample * max(slide.pixel_size_um):.3g} µm pixels"
     return f"full resolution{size}" if downsample == 1 else f"1/{downsample:.3g} of the resolution{size}"
 

@@ -1,6 +1,6 @@
-"""Overlap of a real image with its predictions: at a level that is affordable at once, and at full resolution.
+"""Overlap of a real image with its predictions: at a coarse level at once, and at full resolution.
 
-Pixels are compared level by level; those that were read are kept for a while, so that another threshold reads nothing.
+Pixels that were read are kept for a while, so that another threshold reads nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import ComparedChannel, Pair
 
 AFFORDABLE_PX = 2048**2
-"""Pixels that are looked at unasked, while the user waits."""
+"""Pixels that are read without pressing Measure: so many take only moments."""
 REAL_ONLY, PREDICTED_ONLY, BOTH = 1, 2, 3
 """Labels: false negative, false positive, true positive; 0 is neither, or outside the region."""
 _COARSEST_PX = 1024
@@ -42,13 +42,13 @@ class Window:
     """A rectangle of a level."""
 
     level: int  # 0 is the finest
-    box: Box  # In pixels of the level
+    box: Box  # in pixels of the level
 
 
 class ComparedLevels:
-    """Levels that a real slide and its predictions have in one size, compared where they are in a region.
+    """Levels that a real slide and its predictions have in the same size, compared inside a region.
 
-    Some pyramids round an odd size up and others down; what only some have is left out.
+    Some pyramids round an odd size up and others down; levels that only some have are left out.
     """
 
     def __init__(self, pair: Pair, region: Compared, cache: ChunkCache | None = None) -> None:
@@ -56,7 +56,7 @@ class ComparedLevels:
         self._finished = [one.slide.finished for one in pair.predictions]
         self._region = region
         self.cache = cache or ChunkCache(_KEPT_BYTES)
-        # what is in view is put together once, whatever the threshold
+        # the pixels in view are read once for all thresholds
         self._read = lru_cache(_WINDOWS_KEPT)(self._read_now)
 
     def __len__(self) -> int:
@@ -85,12 +85,12 @@ class ComparedLevels:
         return Window(level, Box(y0, y1, math.floor(box.x0 / across), min(width, math.ceil(box.x1 / across))))
 
     def window_within(self, box: Box, largest_px: int) -> Window:
-        """A box at the finest level in which it has no more than so many pixels; the coarsest if it always has more."""
+        """A box at the finest level at which it has at most so many pixels, else at the coarsest level."""
         windows = [self.window(level, box) for level in range(len(self))]
         return next((window for window in windows if window.box.area <= largest_px), windows[-1])
 
     def labels(self, window: Window, prediction: int, threshold: float) -> NDArray[np.uint8]:
-        """Where a prediction and the real image reach a threshold; it takes time where pixels were not read yet."""
+        """Label where a prediction and the real image reach a threshold; it takes time if pixels are not read yet."""
         real, predicted, counted = self._read(window, prediction)
         labels = _reaches(predicted, threshold)
         labels <<= 1
@@ -99,17 +99,17 @@ class ComparedLevels:
         return labels
 
     def counts(self, window: Window, prediction: int) -> PairCounts:
-        """Pixel pairs in the region, for overlap at any threshold. It takes time: not for the GUI thread."""
+        """Count the pixel pairs in the region, for overlap at any threshold. It takes time: not for the GUI thread."""
         from napari_hrpn.analysis import pair_counts
 
         return pair_counts(*self._read(window, prediction))
 
     def _read_now(self, window: Window, prediction: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-        """Real and predicted pixels, and which of them are in the region and were predicted."""
+        """Read real and predicted pixels, and a mask of those that are in the region and were predicted."""
         real, *predicted = self._arrays[window.level]
         box, downsample, tiles = window.box, self.downsample(window.level), self._finished[prediction]
         part = box.slices
-        # at full resolution, the very pixels that are counted there
+        # at full resolution, the same pixels as in the exact measurement
         counted = self._region.at_level(*part, downsample) if window.level else self._region.within(*part)
         if tiles is not None:
             counted &= tiles.within(*part, downsample)
@@ -117,7 +117,7 @@ class ComparedLevels:
 
 
 def _common_levels(pair: Pair) -> list[tuple[da.Array, ...]]:
-    """For each level, finest first, the real channel and then each prediction, of shape (y, x)."""
+    """List for each level, finest first, the real channel and then each prediction, of shape (y, x)."""
     from napari_hrpn.analysis.rois.levels import shared_levels
 
     channels = (pair.real, *pair.predictions)
@@ -131,7 +131,7 @@ def _common_levels(pair: Pair) -> list[tuple[da.Array, ...]]:
 
 def _reaches(pixels: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
     if pixels.dtype.kind in "iu":
-        # a whole number is compared in its own type, several times as fast as in floating point
+        # integers are compared in their own type, which is several times as fast as in floating point
         info = np.iinfo(pixels.dtype)
         if not threshold <= info.max:
             return np.zeros(pixels.shape, np.uint8)
@@ -144,9 +144,9 @@ def _reaches(pixels: NDArray[Any], threshold: float) -> NDArray[np.uint8]:
 class Overlap:
     """Overlap of one prediction with the real image."""
 
-    counts: PairCounts  # Of all pixels of the region
-    points: tuple[IouPoint, ...]  # At the percentiles 0 to 100 of the real image
-    downsample: float  # Full-resolution pixels along a pixel that was looked at: 1 is full resolution
+    counts: PairCounts  # of all pixels of the region
+    points: tuple[IouPoint, ...]  # at the percentiles 0 to 100 of the real image
+    downsample: float  # full-resolution pixels along the side of a pixel that was counted; 1 is full resolution
 
     @property
     def is_full(self) -> bool:
@@ -156,33 +156,33 @@ class Overlap:
 
 @dataclass(frozen=True, eq=False)
 class Overview:
-    """What is known of a pair and a region before all pixels are read."""
+    """Overlap of a pair in a region before all pixels are read."""
 
     pair: Pair
     region: Compared
     levels: ComparedLevels
-    overlaps: tuple[Overlap, ...]  # Of each prediction, from the finest level that is affordable
+    overlaps: tuple[Overlap, ...]  # one for each prediction, at the finest level that is fast enough
 
 
 def look_over(pair: Pair, title: str, wanted: Wanted, before: Overview | None = None) -> Overview:
-    """Read what is affordable of a pair, and was not read before. It takes time: not for the GUI thread."""
+    """Measure the overlap of a pair at a coarse level. It takes time: not for the GUI thread."""
     region = found_region(title, wanted, pair.real.slide.shape)
     levels = ComparedLevels(pair, region, before.levels.cache if before is not None and before.pair is pair else None)
-    every = range(len(pair.predictions))
+    predictions = range(len(pair.predictions))
     for level in range(len(levels)):
-        # what the viewer shows first is in memory then
+        # coarse levels are read now, so that the viewer shows them at once
         if levels.whole(level).box.area <= AFFORDABLE_PX or level == len(levels) - 1:
-            for prediction in every:
+            for prediction in predictions:
                 levels.labels(levels.whole(level), prediction, 0.0)
     window = levels.window_within(region.bounds(levels.shape(0)), AFFORDABLE_PX)
     downsample = max(levels.downsample(window.level))
-    return Overview(pair, region, levels, tuple(_overlap(levels.counts(window, k), downsample) for k in every))
+    return Overview(pair, region, levels, tuple(_overlap(levels.counts(window, k), downsample) for k in predictions))
 
 
 def full_part(overview: Overview, prediction: int) -> Part:
-    """Overlap at full resolution, to be measured in a thread."""
+    """Make the part that measures the overlap at full resolution."""
     real, predicted, region = overview.pair.real, overview.pair.predictions[prediction], overview.region
-    # of both images
+    # the pixels of both images
     weight = 2.0 * region.bounds(real.slide.shape).area
     return step(f"Reading {predicted.name}", weight, full_overlap, real, predicted, region)
 

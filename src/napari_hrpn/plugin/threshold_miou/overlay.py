@@ -1,6 +1,6 @@
-"""Labels layer of true positives, false negatives and false positives, and the numbers of what is in view.
+"""Labels layer of true positives, false negatives and false positives, and the counts of the pixels in view.
 
-Its labels are computed as napari shows them, from pixels that are read once; what is in view is counted in a thread.
+Labels are computed when napari shows them, from pixels that are read once; pixels in view are counted in a thread.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ if TYPE_CHECKING:
 
 NAME = "TP / FN / FP"
 COLOURS: dict[int | None, str] = {BOTH: "#f0e442", REAL_ONLY: "#d55e00", PREDICTED_ONLY: "#cc79a7"}
-"""Okabe and Ito's yellow, vermilion (the real probe is red) and purple (a prediction is magenta): told apart by people
-of all kinds of colour vision, and unlike blue nuclei and green vessels."""
+"""Okabe and Ito's yellow, vermilion (the real probe is red) and purple (a prediction is magenta): colour-blind readers
+can distinguish them, and they differ from blue nuclei and green vessels."""
 MEANINGS = {BOTH: "TP: both", REAL_ONLY: "FN: real only", PREDICTED_ONLY: "FP: predicted only"}
 _OPACITY = 0.7
 _LOOK_MS = 100
 _CHUNK_PX = 256
-"""Windows that napari asks for are rounded to this: a small move of the view asks for nothing new."""
+"""napari reads windows in multiples of these chunks, so a small move of the view reads nothing new."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is in view, counted."""
+    """Counts of the pixels in view."""
 
     overview: Overview
-    window: Window  # Level, and pixels of it
-    counts: tuple[PairCounts, ...]  # Of each prediction, of the pixels in the region
+    window: Window
+    counts: tuple[PairCounts, ...]  # one for each prediction, of the pixels in view and in the region
 
 
 class OverlapLabels:
@@ -53,7 +53,7 @@ class OverlapLabels:
         self.overview = overview
         self.prediction, self.threshold = 0, math.inf
         coarsest = len(overview.levels) - 1
-        # napari keeps the coarsest level once it has seen it: it has to be an array that is changed in place
+        # napari keeps a reference to the coarsest level, so this array is changed in place
         self._coarsest = np.zeros(overview.levels.shape(coarsest), np.uint8)
         self.levels: tuple[Any, ...] = (*(_Level(self, level) for level in range(coarsest)), self._coarsest)
 
@@ -63,14 +63,14 @@ class OverlapLabels:
         self._coarsest[:] = self.of(self.overview.levels.whole(len(self.levels) - 1))
 
     def of(self, window: Window) -> NDArray[np.uint8]:
-        """Labels of a window; none where it can't be read, of which counting what is in view tells."""
+        """Labels of a window; all 0 if it cannot be read: counting the pixels in view reports that error."""
         try:
             return self.read(window)
         except SlideError:
             return np.zeros((window.box.height, window.box.width), np.uint8)
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Labels of a window, or an error."""
+        """Labels of a window; raises an error if it cannot be read."""
         return self.overview.levels.labels(window, self.prediction, self.threshold)
 
 
@@ -100,8 +100,8 @@ class _Level:
 class Overlay(QObject):
     """Shows where a prediction and the real image reach a threshold.
 
-    `looked` says that `view` is another one, `removed` that the user has taken the layer away, `failed` carries what
-    went wrong when pixels were read.
+    `looked` is emitted when `view` has changed, `removed` when the user has removed the layer, `failed` with an error
+    of reading pixels.
     """
 
     looked = Signal()
@@ -125,7 +125,7 @@ class Overlay(QObject):
 
     @property
     def is_looking(self) -> bool:
-        """Whether what is in view is being counted, or is going to be."""
+        """Whether the pixels in view are being counted, or will be soon."""
         return self._count.is_busy or bool(self._soon.isActive())
 
     def show(self, overview: Overview, prediction: int, threshold: float) -> None:
@@ -142,13 +142,13 @@ class Overlay(QObject):
         self._look_soon()
 
     def use(self, prediction: int, threshold: float) -> None:
-        """Show another prediction or threshold; of what is in view, nothing is read for it."""
+        """Show another prediction or threshold, from pixels that were read before."""
         if self._labels is not None and self.layer is not None:
             self._labels.use(prediction, threshold)
             self.layer.refresh(extent=False, highlight=False)
 
     def hide(self) -> None:
-        """Take the layer away."""
+        """Remove the layer."""
         self._soon.stop()
         self._count.abandon()
         layer, self.layer, self._labels, self.view = self.layer, None, None, None
@@ -156,7 +156,7 @@ class Overlay(QObject):
             self._viewer.layers.remove(layer)
 
     def shut_down(self) -> None:
-        """Take the layer away and listen no more; called again, it does nothing."""
+        """Remove the layer and disconnect from the viewer; a second call does nothing."""
         for event in self._moves:
             event.disconnect(self._look_soon)
         self._viewer.layers.events.removed.disconnect(self._note_removal)
@@ -182,7 +182,7 @@ class Overlay(QObject):
         layer.editable = False
         self.layer = layer
         self._viewer.add_layer(layer)
-        # who is drawing a region goes on drawing
+        # the selection stays, so that the user can continue to draw a region
         if selected:
             self._viewer.layers.selection = selected
         layer.events.visible.connect(self._look_soon)
@@ -194,7 +194,7 @@ class Overlay(QObject):
             self.removed.emit()
 
     def _note_drawing(self, event: object = None) -> None:  # noqa: ARG002
-        # napari chooses the level when it draws, which may be later than the look at a view that has moved
+        # napari chooses the level when it draws, which may be after the view was counted
         if self.layer is not None and _shown_by(self.layer) != self._seen:
             self._look_soon()
 
@@ -203,7 +203,7 @@ class Overlay(QObject):
             self._soon.start()
 
     def _look(self) -> None:
-        """Count what is in view now."""
+        """Count the pixels that are in view now."""
         self._count.abandon()
         window = self._visible()
         if window is None or self._labels is None:
@@ -225,7 +225,7 @@ class Overlay(QObject):
 
 
 def _shown_by(layer: Labels) -> tuple[int, list[list[int]]]:
-    """Level, and corners of the part of it that napari holds."""
+    """Level that napari shows, and corners of the displayed part."""
     return int(layer.data_level), np.asarray(layer.corner_pixels).tolist()
 
 

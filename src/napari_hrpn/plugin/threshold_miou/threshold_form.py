@@ -1,4 +1,4 @@
-"""Form for the threshold: a percentile of the real image on a slider, and the same as a grey level in a box."""
+"""Form for the threshold: a slider for a percentile of the real image, and a box for the grey level."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
 _FIRST_PERCENTILE = 90.0
 _STEPS_PER_PERCENT = 10
 _DIGITS = 4
-_PERCENTILE_TIP = "Percentile of the real image in the region that the threshold is"
+_PERCENTILE_TIP = "The threshold as a percentile of the real image in the region"
 
 
 class ThresholdForm(QWidget):
-    """Asks for a threshold.
+    """Form for a threshold; `changed` is emitted when `threshold` changes.
 
-    `changed` says that `threshold` is another one now. What the user set last, percentile or grey level, stays when
-    the pixels that it is a percentile of change.
+    If the pixels of the region change, the percentile or the grey level stays, whichever the user set last.
     """
 
     changed = Signal()
@@ -32,14 +31,14 @@ class ThresholdForm(QWidget):
         super().__init__()
         self._counts: ValueCounts | None = None
         self.percentile = _FIRST_PERCENTILE
-        """Of the real image in the region, 0 to 100."""
+        """Percentile of the real image in the region, 0 to 100."""
         self.threshold = math.nan
-        """Grey level; NaN where there are no pixels."""
+        """Grey level; NaN if there are no pixels."""
         self._is_intensity_set = False
         self.slider = Slider(max=100 * _STEPS_PER_PERCENT, readout=False, tooltip=_PERCENTILE_TIP)
         self.percentile_box = FloatSpinBox(max=100, step=1, label="Percentile", tooltip=_PERCENTILE_TIP)
         self.intensity_box = FloatSpinBox(
-            label="Grey level", tooltip="The threshold as a grey level; both images are cut at the same one"
+            label="Grey level", tooltip="The threshold as a grey level, which is the same for both images"
         )
         self.percentile_box.native.setDecimals(1)
         self.percentile_box.native.setSuffix(" %")
@@ -58,7 +57,7 @@ class ThresholdForm(QWidget):
         self.setEnabled(False)
 
     def use_counts(self, counts: ValueCounts | None, *, is_whole: bool = False) -> None:
-        """Take percentiles of other pixels from now on."""
+        """Use percentiles of other pixels from now on."""
         self._counts = counts if counts is not None and counts.n else None
         self.setEnabled(self._counts is not None)
         if self._counts is None:
@@ -66,7 +65,7 @@ class ThresholdForm(QWidget):
             return
         low, high = (float(value) for value in self._counts.percentile([0, 100]))
         is_whole = is_whole or not self._counts.binned
-        # at the upper end no pixel reaches the threshold
+        # the range ends one step above the brightest pixel, where no pixel reaches the threshold
         end = high + (1 if is_whole else self._counts.step)
         with self.intensity_box.changed.blocked():
             box = self.intensity_box.native
@@ -100,7 +99,7 @@ class ThresholdForm(QWidget):
 
     @staticmethod
     def _percentile_of(counts: ValueCounts, threshold: float) -> float:
-        """Share of the pixels that are darker, counted as percentiles are."""
+        """Percentile of a threshold, as NumPy defines percentiles."""
         darker = counts.n - counts.at_least(threshold)
         return min(100.0, 100 * darker / max(counts.n - 1, 1))
 
@@ -111,5 +110,5 @@ class ThresholdForm(QWidget):
             self.slider.value = round(self.percentile * _STEPS_PER_PERCENT)
             self.percentile_box.value = self.percentile
             if self._counts is not None:
-                # rounded to its digits, an end may lie beyond the range
+                # the native box clips a threshold that, rounded to its digits, lies beyond the range
                 self.intensity_box.native.setValue(self.threshold)

@@ -1,6 +1,6 @@
 """Dock widget "Threshold MIoU": overlap of real and predicted areas above a threshold.
 
-What moves with the slider is computed from what is in memory; all that is read, is read in threads.
+Moving the slider computes from pixels in memory; files are read in other threads.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
 _SAVE_BUTTON_PX = 76
 _LONGEST_REGION = 22
 _REGION_TIP = (
-    "Pixels that count: the tissue, found by the nuclei; the whole frame; or what is drawn in a layer of\n"
-    "shapes or labels, without what is called 'exclude'"
+    "Pixels that count: the tissue, found by the nuclei; the whole frame; or the shapes or labels of a layer,\n"
+    "without those named 'exclude'"
 )
 _MEASURE = "Read every pixel of the region and measure overlap at full resolution, in the background"
 
 
 class ThresholdMiouWidget(MeasuringWidget):
-    """Shows how well bright areas of a real and of predicted layers overlap, at any threshold."""
+    """Measures how well bright areas of a real and of predicted layers overlap, at any threshold."""
 
-    # napari looks for this very annotation
+    # napari passes the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__(viewer, _MEASURE)
         self._overview: Overview | None = None
@@ -53,12 +53,12 @@ class ThresholdMiouWidget(MeasuringWidget):
         self.region_form = RegionForm(viewer, self.tissue, _REGION_TIP, has_drawn=True)
         self.overlay = Overlay(viewer)
         self.overlay_box = CheckBox(
-            value=True, text="Show", tooltip="Show in the viewer what reaches the threshold in both images or in one"
+            value=True, text="Show", tooltip="Show the pixels that reach the threshold in both images or in one"
         )
         self.prediction_box = combo_box("Prediction whose overlap is shown in the viewer")
         self.threshold_form = ThresholdForm()
         self.metric_box = combo_box(
-            "Overlap of what reaches the threshold, or its mean with that of what does not",
+            "Overlap of the pixels that reach the threshold, or its mean with that of the other pixels",
             [(title, metric) for metric, title in METRICS.items()],
         )
         self.curves = OverlapCurves()
@@ -72,17 +72,17 @@ class ThresholdMiouWidget(MeasuringWidget):
 
     @property
     def needs_tissue(self) -> bool:
-        """Whether the tissue is the region."""
+        """Whether the tissue is the region and not known yet."""
         return self.region_form.is_waiting
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is read or measured, and all that is known is shown, in the viewer too."""
+        """Whether nothing is read or measured, and all results are shown, in the viewer too."""
         is_looking = self._looking.is_busy or self.overlay.is_looking or self._threshold_soon.isActive()
         return super().is_settled and not is_looking
 
     def overlaps(self) -> tuple[Overlap, ...]:
-        """Of each prediction, the best that is known; none before the first look."""
+        """Overlap of each prediction at the finest level that is measured; none at first."""
         overview = self._overview
         if overview is None:
             return ()
@@ -101,7 +101,7 @@ class ThresholdMiouWidget(MeasuringWidget):
         return (self.curves,)
 
     def show_known(self) -> None:
-        """Look at another pair or region; else show what is known of this one."""
+        """Measure another pair or region at a coarse level; else show the results of this one."""
         pair = self.pair_form.pair
         if pair is None or self.region_form.is_waiting:
             self._clear()
@@ -114,7 +114,7 @@ class ThresholdMiouWidget(MeasuringWidget):
             self._show_overlaps()
 
     def end(self) -> None:
-        """End all that runs, and take the layer away."""
+        """Stop all threads, and remove the layer."""
         super().end()
         self._threshold_soon.stop()
         self._looking.abandon()
@@ -150,7 +150,7 @@ class ThresholdMiouWidget(MeasuringWidget):
     def _connect(self) -> None:
         self.overlay.looked.connect(self._show_numbers)
         self.overlay.removed.connect(self._note_removal)
-        self.overlay.failed.connect(self._tell)
+        self.overlay.failed.connect(self._show_error)
         self.overlay_box.changed.connect(self._show_overlay)
         self.prediction_box.changed.connect(self._use_threshold)
         self.threshold_form.changed.connect(self._threshold_soon.start)
@@ -180,18 +180,18 @@ class ThresholdMiouWidget(MeasuringWidget):
             self.bar.say("")
         self._show_overlaps()
         self._show_overlay()
-        # what is not known at full resolution is measured, if that does not take long
+        # this measures at full resolution, if that takes only seconds
         self.changed()
 
     def _fail_to_look(self, error: BaseException) -> None:
         asked = self._asked
         self._clear()
-        # not again before something changes
+        # the same pair and region are not tried again before something changes
         self._asked = asked
-        self._tell(error)
+        self._show_error(error)
 
     def _clear(self) -> None:
-        """Show nothing, for nothing that can be measured is chosen."""
+        """Show nothing: the choice cannot be measured."""
         self._looking.abandon()
         self.bar.cancel()
         self._overview = self._asked = None
@@ -251,5 +251,5 @@ class ThresholdMiouWidget(MeasuringWidget):
     def _note_removal(self) -> None:
         self.overlay_box.value = False
 
-    def _tell(self, error: BaseException) -> None:
+    def _show_error(self, error: BaseException) -> None:
         self.bar.say(sentence_of(error))

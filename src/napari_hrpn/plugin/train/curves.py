@@ -1,4 +1,4 @@
-"""Loss curves of a training: training and validation by epoch, the best epoch, and the values under the mouse."""
+"""Loss curves of a training: training and validation loss by epoch, the best epoch, and values under the mouse."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class TrainingCurves(Plot):
         self._take(records, best_epoch)
 
     def add_epoch(self, record: EpochRecord, best_epoch: int) -> None:
-        """Add an epoch; the steps that were seen stay."""
+        """Add an epoch; the curve of the steps stays."""
         self._take((*(old for old in self.records if old.epoch < record.epoch), record), best_epoch)
 
     def add_step(self, epochs_done: float, mean_loss: float) -> None:
-        """Let the curve of the training move within an epoch."""
+        """Add a point to the training curve within an epoch."""
         if not self._within:
-            # a run that goes on begins where its history ends
+            # the curve of a resumed run begins where its history ends
             self._within = [(float(record.epoch), record.train_loss) for record in self.records[-1:]]
         if not self._within or epochs_done - self._within[-1][0] >= 1 / _POINTS_PER_EPOCH:
             self._within.append((epochs_done, mean_loss))
@@ -57,7 +57,7 @@ class TrainingCurves(Plot):
         """Draw all curves."""
         axes, epochs = figure.add_subplot(), [record.epoch for record in self.records]
         dress(axes, ink)
-        # beside the axis there is no room for so many words
+        # the label is the title: it is too long for the side of the axis
         axes.set_title(_LABEL, loc="left", color=ink.text, fontsize=TEXT_POINTS + 1)
         axes.set_xlabel("epoch", loc="left", color=ink.text, fontsize=TEXT_POINTS + 1)
         best = [record for record in self.records if record.epoch == self.best_epoch]
@@ -70,7 +70,7 @@ class TrainingCurves(Plot):
         star: dict[str, Any] = {"color": _BEST_COLOUR, "markersize": 13, "markeredgecolor": "#333333", "zorder": 5}
         shown += axes.plot([record.epoch for record in best], [record.validation_loss for record in best], "*", **star)
         if self.records:
-            # beside the name of the axis it never lies on a point
+            # beside the axis label, the legend never covers a point
             axes.legend(
                 shown,
                 [*losses, "best epoch"],
@@ -88,11 +88,11 @@ class TrainingCurves(Plot):
         self._set_limits(axes)
 
     def words_at(self, event: Any) -> str:  # noqa: ANN401 (matplotlib's event)
-        """What is under the mouse."""
+        """Values of the epoch under the mouse."""
         return self.words_of(event.xdata)
 
     def words_of(self, epochs_done: float) -> str:
-        """The values of the epoch that is nearest; empty where there is none."""
+        """Values of the nearest epoch; empty if there is none."""
         if not self.records:
             return ""
         record = min(self.records, key=lambda record: abs(record.epoch - epochs_done))
@@ -121,7 +121,7 @@ class TrainingCurves(Plot):
 
 
 def agreement_in_words(record: EpochRecord) -> list[str]:
-    """How well the validation patches are predicted, beside what a blur reaches."""
+    """Agreement on the validation patches, of the network and of blurred inputs."""
     if record.validation_r is None or record.validation_r2 is None:
         return []
     lines = [f"r {record.validation_r:.3f}, R² {record.validation_r2:.3f}"]
@@ -131,7 +131,7 @@ def agreement_in_words(record: EpochRecord) -> list[str]:
 
 
 def _ticks(ratio: float) -> tuple[float, ...]:
-    """Multiples of powers of ten that get a number: more where the curve spans little."""
+    """Multiples of powers of ten that get a tick label: more if the curve spans little."""
     if ratio > 100:
         return (1.0,)
     return (1.0, 2.0, 5.0) if ratio > 4 else (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0)

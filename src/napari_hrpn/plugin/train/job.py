@@ -1,6 +1,6 @@
-"""Training from the widget: what is asked for, the folder of its run, what is to be expected of it, and the run.
+"""Training job: request of the form, folder of the run, expected time and memory, and the run itself.
 
-Nothing of Qt is touched here: the functions at the end are for another thread, and import torch.
+No function here uses Qt, so that all can run in another thread; they import torch, which takes seconds.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ _FOLDER_NAME = "training"
 _MOST_FOLDERS = 1000
 _SECONDS_BETWEEN_REPORTS = 0.1
 _GIGABYTE = 1e9
-_FINISHED_WORDS = "This training is finished: ask for more epochs, or press Reset to begin another."
+_FINISHED_WORDS = "This training is finished: choose more epochs, or press Reset to begin another one."
 _TRAINS = threading.Lock()
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What the form says."""
+    """A training as the form describes it."""
 
     entries: tuple[SlideEntry, ...]  # the slides; with all their regions once these are written
-    regions: tuple[Drawn | None, ...]  # what is drawn on each slide and not written yet
+    regions: tuple[Drawn | None, ...]  # regions drawn on each slide that are not written yet
     settings: TrainingSettings
-    drawn: Path  # folder of the regions that were drawn
-    beside: Path  # folder that the run's is made in, where the user has chosen none
-    folder: Path | None = None  # the run's, if it is chosen
-    is_fresh: bool = False  # whether a run that is there is left alone, though it is this very one
-    validate: str | None = None  # as a run that was loaded has it
-    is_checked: bool = False  # whether its warnings are known and shown
+    drawn: Path  # folder of the drawn regions
+    beside: Path  # folder in which a run folder is made, if the user has chosen none
+    folder: Path | None = None  # the run folder, if the user has chosen one
+    is_fresh: bool = False  # whether a new run folder is made even if there is an unfinished run of this training
+    validate: str | None = None  # tumour to validate on, from a loaded run
+    is_checked: bool = False  # whether its warnings are shown already
 
     def written(self) -> TrainingJob:
-        """Write the regions that are drawn; those of a large label image take seconds."""
+        """Write the drawn regions, which takes seconds for a large label image."""
         entries = tuple(
             entry if regions is None else replace(entry, regions=regions.write(self.drawn))
             for entry, regions in zip(self.entries, self.regions, strict=True)
@@ -94,7 +94,7 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class RunFolderState:
-    """Where a run goes, and what is there: nothing, this very training, or something else."""
+    """Folder of a run and its content: nothing, this training, or something else."""
 
     folder: Path
     standing: str
@@ -102,25 +102,25 @@ class RunFolderState:
     best_epoch: int = 0
 
     def refuse_other(self) -> None:
-        """Keep a run from going where something else is."""
+        """Refuse a folder that holds something else."""
         if self.standing == _OTHER:
             msg = f"{self.folder} holds something else than this training; choose another folder, or press Reset."
             raise UserError(msg)
 
 
-def _find_place(job: TrainingJob) -> RunFolderState:
-    """Decide on the folder of a run, and look what is in it."""
+def _choose_run_folder(job: TrainingJob) -> RunFolderState:
+    """Choose the folder of a run, and find out what it holds."""
     if job.folder is not None:
-        return _place(job, job.folder)
+        return _run_folder_state(job, job.folder)
     for number in range(1, _MOST_FOLDERS):
-        place = _place(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
-        if place.standing == _NEW or (place.standing != _OTHER and not job.is_fresh):
-            return place
-    msg = f"{job.beside} has no room for a folder of the training; choose one for the run."
+        run_folder = _run_folder_state(job, job.beside / (_FOLDER_NAME if number == 1 else f"{_FOLDER_NAME}-{number}"))
+        if run_folder.standing == _NEW or (run_folder.standing != _OTHER and not job.is_fresh):
+            return run_folder
+    msg = f"{job.beside} has too many folders of trainings; choose a folder for the run."
     raise UserError(msg)
 
 
-def _place(job: TrainingJob, folder: Path) -> RunFolderState:
+def _run_folder_state(job: TrainingJob, folder: Path) -> RunFolderState:
     from napari_hrpn.training import RunFolder, RunRequest, TrainingError
 
     run = RunFolder(folder)
@@ -140,31 +140,31 @@ def _place(job: TrainingJob, folder: Path) -> RunFolderState:
 def look_ahead(
     job: TrainingJob, stop: threading.Event
 ) -> Generator[RunFolderState | tuple[int | None, ...], None, tuple[str, tuple[str, ...]] | None]:
-    """Find out where a training would go, and how many patches each slide gives; the result are words and warnings."""
+    """Yield the folder of a training and the patches of each slide; returns a description and warnings."""
     job = job.written()
     if stop.is_set():
         return None
-    place = _find_place(job)
-    yield place
+    run = _choose_run_folder(job)
+    yield run
     counts = []
     for entry in job.entries:
         counts.append(_patches(entry, job.settings))
         if stop.is_set():
             return None
     yield tuple(counts)
-    place.refuse_other()
+    run.refuse_other()
     from napari_hrpn.training.checks import check_training
 
-    checked = check_training(job.entries, job.settings, place.folder, job.validate)
+    checked = check_training(job.entries, job.settings, run.folder, job.validate)
     with _alone(stop) as is_alone:
         if not is_alone:
             return None
-        words = _FINISHED_WORDS if place.standing == _FINISHED else _prospect(job.settings, checked, place.history)
+        words = _FINISHED_WORDS if run.standing == _FINISHED else _prospect(job.settings, checked, run.history)
         return words, checked.warnings
 
 
 def steps_per_epoch(settings: TrainingSettings, patches: int) -> int:
-    """Steps of an epoch over so many patches; with random crops roughly, since only the feed knows their pixels."""
+    """Steps of an epoch with so many patches; with random crops an estimate, since they depend on the cut cells."""
     from napari_hrpn.training.data.patch_sampler import FEWEST_STEPS
 
     steps = max(1, -(-patches // settings.batch))
@@ -177,25 +177,27 @@ def _patches(entry: SlideEntry, settings: TrainingSettings) -> int | None:
     try:
         return count_patches(open_entry(entry, settings), settings)
     except (SlideError, TrainingError):
-        # the check of all slides says it in a sentence
+        # the check of all slides shows the sentence
         return None
 
 
 def _prospect(settings: TrainingSettings, checked: Checked, history: Sequence[EpochRecord]) -> str:
-    """What is to be expected of a training."""
+    """Describe the patches, steps, time and memory of a training."""
     from napari_hrpn.training import count_patches, estimate
 
     split = checked.split
-    learnt, judged = (sum(count_patches(slide, settings) for slide in part) for part in (split.train, split.validation))
-    steps = steps_per_epoch(settings, learnt)
-    expected = estimate(settings, steps, settings.device, validation_patches=judged)
+    trained, validated = (
+        sum(count_patches(slide, settings) for slide in part) for part in (split.train, split.validation)
+    )
+    steps = steps_per_epoch(settings, trained)
+    expected = estimate(settings, steps, settings.device, validation_patches=validated)
     seconds = expected.seconds
     if history:
-        # a run that goes on has a pace
+        # the speed of a run that is resumed is known
         seconds = history[-1].seconds / len(history) * max(0, settings.epochs - len(history))
     disk = f", {_bytes(checked.cache_bytes)} on disk for patches" if checked.cache_bytes else ""
     return (
-        f"{learnt:,} patches to learn from and {judged:,} to validate: about {steps:,} steps per epoch, "
+        f"{trained:,} patches to learn from and {validated:,} to validate: about {steps:,} steps per epoch, "
         f"{time_in_words(seconds)}, {_bytes(expected.memory_bytes)} more memory{disk}. {split.note}"
     ).strip()
 
@@ -206,7 +208,7 @@ def _bytes(count: int) -> str:
 
 @contextlib.contextmanager
 def _alone(stop: threading.Event) -> Iterator[bool]:
-    """Wait until nothing else trains or is timed in this program: they share torch's random numbers."""
+    """Wait until no other training or estimate runs in this program: they share torch's random numbers."""
     while not (is_alone := _TRAINS.acquire(timeout=0.1)) and not stop.is_set():
         pass
     try:
@@ -217,7 +219,7 @@ def _alone(stop: threading.Event) -> Iterator[bool]:
 
 
 def find_training_devices() -> tuple[tuple[Device, ...], Mapping[str, int]]:
-    """Load what is slow to load; processors, and by the name of the first how many can train together."""
+    """Import slow packages and find the devices; returns also, by device, how many can train together from it on."""
     devices = find_devices()
     from napari_hrpn.training.multi_device import most_devices
 
@@ -225,26 +227,26 @@ def find_training_devices() -> tuple[tuple[Device, ...], Mapping[str, int]]:
 
 
 def train(job: TrainingJob, stop: threading.Event) -> Generator[Any, None, tuple[TrainingResult, str]]:
-    """Train, or go on with a training: yields its folder, warnings and reports, returns what it left and the card."""
+    """Start or resume a training: yields its folder, warnings and reports; returns its result and the card."""
     from napari_hrpn.training import TrainingWarning, train_model
     from napari_hrpn.training.checks import check_training
 
     job = job.written()
-    place = _find_place(job)
-    place.refuse_other()
-    job.keep_regions(place.folder)
-    entries = job.entries_in(place.folder)
-    yield place
-    if not (job.is_checked or place.standing == _FINISHED):
-        yield check_training(entries, job.settings, place.folder, job.validate).warnings
+    run_folder = _choose_run_folder(job)
+    run_folder.refuse_other()
+    job.keep_regions(run_folder.folder)
+    entries = job.entries_in(run_folder.folder)
+    yield run_folder
+    if not (job.is_checked or run_folder.standing == _FINISHED):
+        yield check_training(entries, job.settings, run_folder.folder, job.validate).warnings
     with _alone(stop):
-        run = train_model(entries, place.folder, job.settings, validate=job.validate, stop=stop)
+        run = train_model(entries, run_folder.folder, job.settings, validate=job.validate, stop=stop)
         result = yield from relayed(warned_in_form(TrainingWarning, run), _Thinned())
     return result, _card(result)
 
 
 def load_run(folder: Path) -> tuple[RunRequest, TrainingResult, str]:
-    """Read what a run was asked for, what it left, and the card of its checkpoint."""
+    """Read the request and the result of a run, and the card of its checkpoint."""
     from napari_hrpn.training import RunFolder
 
     run = RunFolder(folder)
@@ -257,7 +259,7 @@ def load_run(folder: Path) -> tuple[RunRequest, TrainingResult, str]:
 
 
 class _Thinned:
-    """Lets reports through as often as the widget can show them, and the end of every epoch."""
+    """Passes reports at most ten times a second, and the end of every epoch."""
 
     def __init__(self) -> None:
         self._shown = 0.0
@@ -266,7 +268,7 @@ class _Thinned:
         from napari_hrpn.training import EpochReport
 
         if isinstance(report, EpochReport):
-            # the first step of the next one is shown
+            # the first step of the next epoch is passed
             self._shown = 0.0
             return report
         if time.monotonic() - self._shown < _SECONDS_BETWEEN_REPORTS:
@@ -276,7 +278,7 @@ class _Thinned:
 
 
 def _card(result: TrainingResult) -> str:
-    """Card of a checkpoint as Markdown; empty where there is none."""
+    """Card of a checkpoint as Markdown; empty if there is none."""
     if result.checkpoint is None:
         return ""
     from napari_hrpn.models import load_checkpoint

@@ -43,12 +43,12 @@ _CARD_PX = 170
 
 
 class TrainingProgress(ProgressPanel):
-    """Bars of epochs and batches, numbers, what to be warned of in the slides and in the training, and a message."""
+    """Bars of epochs and batches, numbers, warnings about slides and training, and a message."""
 
     def __init__(self) -> None:
         self.epoch_bar = QProgressBar()
-        super().__init__("Batches of this epoch; before the first, what is looked at for patches")
-        self.epoch_bar.setToolTip("Finished epochs, of those at most")
+        super().__init__("Batches of this epoch; before the first epoch, the cutting of patches")
+        self.epoch_bar.setToolTip("Finished epochs")
         self.warning_label, self.quality_label = ToneLabel(), ToneLabel()
         for row, widget in ((0, self.epoch_bar), (3, self.quality_label), (4, self.warning_label)):
             self.rows.insertWidget(row, widget)
@@ -59,7 +59,7 @@ class TrainingProgress(ProgressPanel):
         self.epoch_bar.setVisible(False)
 
     def show_cutting(self, report: CutReport) -> None:
-        """Show how far the slides are cut."""
+        """Show the progress of cutting the slides."""
         numbers = f"{report.patches:,} patches so far; now {report.slide}"
         self.show_progress(report.done, report.total, "looking for patches, %p %", numbers)
 
@@ -80,7 +80,7 @@ class TrainingProgress(ProgressPanel):
         show_bar(self.epoch_bar, done, epochs, "%v of %m epochs")
 
     def stop(self) -> None:
-        """Keep what was reached, and say nothing of the time left."""
+        """Keep the epochs, and hide the time left."""
         super().clear()
 
 
@@ -92,7 +92,7 @@ def _pace(seconds_left: float, seconds: float, patches_per_second: float) -> str
 class TrainingPage(QWidget):
     """Curves, preview, card, and two buttons.
 
-    `chosen` carries the checkpoint that is to be used for prediction.
+    `chosen` carries the checkpoint that the user wants to predict with.
     """
 
     chosen = Signal(object)
@@ -105,13 +105,13 @@ class TrainingPage(QWidget):
         self.agreement_label = QLabel()
         self.agreement_label.setWordWrap(True)
         self.agreement_label.setToolTip(
-            "Pearson's r and R² over the validation patches. Blurred inputs are fitted to these very patches by least "
+            "Pearson's r and R² over the validation patches. Blurred inputs are fitted to the same patches by least "
             "squares: a network that stays below them has learnt too little."
         )
         self.preview = TrainingPreview()
         self.card_view = QTextBrowser()
         self.card_view.setMinimumHeight(_CARD_PX)
-        self.card_view.setToolTip("What the checkpoint was trained on, and what it reached: it is stored in its file")
+        self.card_view.setToolTip("Card of the checkpoint: slides, settings and accuracy; it is stored in its file")
         self.use_button = push_button(_USE, "Choose the best epoch's checkpoint in the widget Predict QD", self._choose)
         self.folder_button = push_button(
             "Open folder", "Show checkpoint, history and settings in the file manager", self._open_folder
@@ -121,19 +121,19 @@ class TrainingPage(QWidget):
         self.clear()
 
     def clear(self) -> None:
-        """Show nothing; what is on disk stays."""
+        """Show nothing; files stay."""
         self.curves.show_history((), 0)
         self.preview.clear()
         self._show(None)
 
     def begin(self, place: RunFolderState) -> None:
-        """Show a run that begins or goes on."""
+        """Show a run that begins or is resumed."""
         self.curves.show_history(place.history, place.best_epoch)
         self._show(place.folder)
         self._show_best()
 
     def show_step(self, report: StepReport) -> None:
-        """Let the curve move."""
+        """Extend the training curve."""
         self.curves.add_step(report.epoch - 1 + report.step / max(1, report.steps), report.mean_loss)
 
     def show_epoch(self, report: EpochReport, roles: Sequence[str]) -> None:
@@ -143,7 +143,7 @@ class TrainingPage(QWidget):
         self.preview.show_patch(report.preview, roles, report.record.epoch)
 
     def show_outcome(self, result: TrainingResult, card: str) -> None:
-        """Show what a run left, with the card of its checkpoint."""
+        """Show the result of a run, with the card of its checkpoint."""
         if self.curves.records != list(result.history):
             self.curves.show_history(result.history, result.best_epoch)
         self._show(result.folder, card)
@@ -156,13 +156,13 @@ class TrainingPage(QWidget):
         for widget in (self.curves, self.folder_button):
             widget.setVisible(folder is not None)
         self.agreement_label.setVisible(False)
-        # headings of a page would be huge in a dock
+        # the largest headings are too large for a dock
         self.card_view.setMarkdown(re.sub(r"^#", "###", card, flags=re.MULTILINE))
         self.card_view.setVisible(bool(card))
         self._offer(None)
 
     def _show_best(self, words: str = _USE_SO_FAR) -> None:
-        """Offer the best epoch, also while the training goes on, and say what it and a blur reach in validation."""
+        """Offer the best epoch, also during the training, and show its agreement in validation and that of a blur."""
         best = next((record for record in self.curves.records if record.epoch == self.curves.best_epoch), None)
         if best is None or self.folder is None:
             return
@@ -196,7 +196,7 @@ class TrainingPage(QWidget):
 
 
 class TrainingPreview(QWidget):
-    """Three pictures side by side, as large as there is room for."""
+    """Three pictures side by side that fill the width."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -207,7 +207,7 @@ class TrainingPreview(QWidget):
         for column, (picture, title) in enumerate(zip(self.pictures, _TITLES, strict=True)):
             label = QLabel(title)
             label.setAlignment(Qt.AlignmentFlag.AlignHCenter)
-            # a long word would make its picture larger than the others
+            # a long title would make its picture larger than the others
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             layout.addWidget(label, 0, column)
             picture.setScaledContents(True)
@@ -239,7 +239,7 @@ class TrainingPreview(QWidget):
 
 
 def pictures_of(patch: Preview, roles: Sequence[str]) -> tuple[NDArray[np.uint8], ...]:
-    """Inputs in their colours, shape (y, x, 3), and the real and the predicted probe within the same limits."""
+    """Draw the inputs in their colours, shape (y, x, 3), and real and predicted probe within the same grey limits."""
     others = iter(_OTHER_COLOURS * len(roles))
     colours = [_COLOURS.get(role) or next(others) for role in roles]
     stains = [_between(stain, _limits(stain)) for stain in patch.inputs]
@@ -262,6 +262,6 @@ def _pixmap(pixels: NDArray[np.uint8]) -> QPixmap:
     """Pixels of shape (y, x) or (y, x, 3)."""
     height, width = pixels.shape[:2]
     kind = QImage.Format.Format_Grayscale8 if pixels.ndim == 2 else QImage.Format.Format_RGB888
-    # the image does not keep what it is made from, the pixmap does
+    # QImage does not copy the bytes, QPixmap does
     content = pixels.tobytes()
     return QPixmap.fromImage(QImage(content, width, height, width * pixels[0, 0].size, kind))

@@ -1,4 +1,4 @@
-"""Setup of a training: slides, settings and folder, and its expected time and memory."""
+"""Setup page of a training: slides, settings and folder, and its expected time and memory."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _ADVANCED = (
     *("patch_px", "learning_rate", "upsampling", "scaling", "minimum_overlap", "minimum_tissue", "seed", "precision"),
     "devices",
 )
-# what a user sets for reasons that have nothing to do with the recipe
+# another recipe does not change these fields, which do not depend on it
 _KEPT = ("channels", "branches", "max_minutes", "device", "seed", "devices")
 
 
 class TrainingSetup(QWidget):
-    """Slides, settings and folder; `prospect_label`, which says what is to be expected, is for the owner to place.
+    """Slides, settings and folder of a training; the owner places `prospect_label`, with expected time and memory.
 
-    Warnings and sentences go to `progress`; `placed` carries the `RunFolderState` of a run.
+    Warnings and sentences are shown in `progress`; `placed` carries the `RunFolderState` of a run.
     """
 
     placed = Signal(object)
@@ -66,8 +66,8 @@ class TrainingSetup(QWidget):
         self.training_form = TrainingForm()
         self.folder_form = FolderField(
             "Run folder",
-            "Checkpoint, history, and all it takes to go on, are kept in",
-            "Choose another folder for the run: a new or empty one, or that of this very run",
+            "Folder of checkpoint, history and everything needed to resume:",
+            "Choose another folder for the run: a new or empty one, or that of the same run",
             unknown="A folder beside the first slide",
         )
         self.prospect_label = QLabel()
@@ -85,7 +85,7 @@ class TrainingSetup(QWidget):
         self._quality.found.connect(self._show_quality)
 
     def set_ready(self, devices: tuple[Device, ...], most_devices: Mapping[str, int]) -> None:
-        """Fill in what was found out in the background."""
+        """Fill in the devices, which were found in the background."""
         self._is_ready, self._is_paused = True, False
         self.training_form.set_ready(devices)
         self.training_form.set_most_devices(most_devices)
@@ -93,7 +93,7 @@ class TrainingSetup(QWidget):
         self.look_ahead_soon()
 
     def job(self) -> TrainingJob:
-        """What is asked for."""
+        """Make the job that the form describes."""
         settings = self.training_form.settings()
         if settings is None:
             raise UserError("The recipes are not loaded yet: wait a moment.")
@@ -115,7 +115,7 @@ class TrainingSetup(QWidget):
         )
 
     def load(self, request: RunRequest, folder: Path) -> None:
-        """Show what a run was asked for, so that it can go on."""
+        """Show the request of a run, so that it can be resumed."""
         self._loaded = request
         self.training_form.value = request.settings
         self.slides_table.set_roles(request.settings.channels, request.settings.target)
@@ -123,34 +123,34 @@ class TrainingSetup(QWidget):
         self.use_folder(folder)
 
     def use_folder(self, folder: Path | None) -> None:
-        """Stay with the folder of a run that has begun; with None, propose one in which there is no run."""
+        """Use the folder of a run that has begun; with None, propose a new folder."""
         self._is_fresh = folder is None
         self.folder_form.choose(folder)
 
     def pause(self) -> None:
-        """Look ahead no more, and let nothing be changed, while a run goes on."""
+        """Disable the form and stop estimates during a run."""
         self._is_paused = True
         self._forget_look()
         self.setEnabled(False)
 
     def go_on(self) -> None:
-        """Look ahead again, and let things be changed."""
+        """Enable the form and estimates after a run."""
         self._is_paused = False
         self.setEnabled(True)
         self.look_ahead_soon()
 
     def show_pace(self, seconds_left: float, seconds: float) -> None:
-        """Say in place of what was expected how long a run will take, by its own pace."""
-        self._show_words(f"By its pace so far this run takes {time_in_words(seconds_left + seconds)} in all.")
+        """Show the total time by the speed so far, in place of the estimate."""
+        self._show_words(f"At its speed so far, this run takes {time_in_words(seconds_left + seconds)} in total.")
 
     def look_ahead_soon(self) -> None:
-        """Find out what is to be expected, once the user pauses."""
+        """Estimate the training, once the user pauses."""
         self._forget_look()
         if not self._is_paused:
             self._soon.start()
 
     def shut_down(self) -> None:
-        """End all that runs, before the widget goes away."""
+        """Stop all threads before the widget is deleted."""
         self._is_paused = True
         self._forget_look()
         self._quality.abandon()
@@ -165,7 +165,7 @@ class TrainingSetup(QWidget):
         except (ValueError, UserError) as error:
             self._take_refusal(error)
             return
-        self._show_words("Looking at the slides …")
+        self._show_words("Checking the slides …")
         self._looking = begin(partial(look_ahead, job), self._take_prospect, self._take_refusal)
         self._looking.yielded.connect(self._take_news)
 
@@ -206,8 +206,8 @@ class TrainingSetup(QWidget):
         table = self.slides_table
         findings = [self._quality.findings(row.slide, table.channels(row)) for row in table.rows]
         table.show_findings(findings)
-        # what is to be expected of the training tells of all slides without a size together
-        sized = [(row.title, without_size(found)) for row, found in zip(table.rows, findings, strict=True)]
+        # the check of the training warns once of all slides without a pixel size
+        sized = [(row.title, without_size(of_row)) for row, of_row in zip(table.rows, findings, strict=True)]
         self._progress.quality_label.warn(warnings_of_slides(sized))
 
     def _show_words(self, words: str) -> None:
@@ -221,19 +221,19 @@ class TrainingSetup(QWidget):
 
 
 class TrainingForm(ProcessorForm):
-    """Asks for what `TrainingSettings` has; what is not asked for is as the recipe has it."""
+    """Form for `TrainingSettings`; fields without a row have the values of the recipe."""
 
     def __init__(self) -> None:
         self._most_devices: Mapping[str, int] = {}
         super().__init__(TrainingSettings, _FIELDS, _ADVANCED)
         for name in ("model", "recipe"):
-            # the form changes once, with all that the recipe fills in
+            # `changed` is emitted once, after the recipe has filled in all fields
             self.fields[name].changed.disconnect()
             self.fields[name].changed.connect(self._take_recipe)
         self.fields["device"].changed.connect(self._show_devices)
 
     def set_most_devices(self, most_devices: Mapping[str, int]) -> None:
-        """Say how many can train together, by the name of the first; the fastest comes first."""
+        """Set how many devices can train together, by the name of the first; the fastest device comes first."""
         self._most_devices = most_devices
         self._show_devices()
 
@@ -249,7 +249,7 @@ class TrainingForm(ProcessorForm):
         self._show_devices()
         devices = self.fields["devices"]
         if settings.devices > devices.max:
-            # a run of another machine is shown as it is, and can be given fewer
+            # a run of another machine keeps its number of devices, which the user can lower
             self._limit_devices(settings.devices, settings.devices)
         devices.value = settings.devices
         for name in {option for network in NETWORKS.values() for option in network.options}:
@@ -261,6 +261,6 @@ class TrainingForm(ProcessorForm):
         self._limit_devices(self._most_devices.get(first, 1), max(self._most_devices.values(), default=1))
 
     def _limit_devices(self, most: int, most_anywhere: int) -> None:
-        """Ask for their number where it can be more than one."""
+        """Limit the number of devices; the field is hidden if no more than one can train."""
         devices = self.fields["devices"]
         devices.max, devices.enabled, devices.visible = most, most > 1, most_anywhere > 1

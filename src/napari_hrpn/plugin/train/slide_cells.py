@@ -1,4 +1,4 @@
-"""Table cells of the slides of a training: texts, and lists that open on a click or a key."""
+"""Table cells of the slides of a training: texts, and drop-down lists that open on a click or a key."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _FIRST_COLUMNS = (
     ),
     (
         "Part",
-        "Train: the network learns from it. Validation: it tells which epoch is best.\n"
-        "Test: it is kept out of everything. Automatic: train, or validation where nothing else is",
+        "Train: the network learns from it. Validation: the best epoch is chosen on it.\n"
+        "Test: it is not used. Automatic: train, or validation if no other slide is",
     ),
     (
         "Regions",
         "Where patches may lie: everywhere, in a Shapes or Labels layer, or in a file (GeoJSON or label image).\n"
-        "A shape or a layer that is called exclude is left out",
+        "Shapes or layers with exclude in their name are left out",
     ),
 )
 _PATCHES = ("Patches", "Patches that the slide gives with these settings")
@@ -54,21 +54,21 @@ _REGION_FILES = "Regions (*.geojson *.json *.tif *.tiff *.png *.npy);;All files 
 _VISIBLE_ROWS = 4
 _ROW_MARGIN_PX, _SCROLL_BAR_PX = 8, 24
 _WIDEST_PX = 140
-_HINT = "Drop slides here, or add those that are open"
+_HINT = "Drop slides here, or press Add open slides"
 _DELETE_KEYS = (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
 _OPEN_KEYS = (Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_F2)
 _Role = Qt.ItemDataRole
 
 
 class SlidesModel(QAbstractTableModel):
-    """The rows of the table; `edited` carries the one that the user has changed."""
+    """Model of the table; `edited` carries the row that the user has changed."""
 
     edited = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
         self.rows: list[TrainingRow] = []
-        # the last one is the target
+        # the last role is the target
         self.roles: tuple[str, ...] = ("nuclei", "vessels", "probe")
         self._layers: list[tuple[str, Any]] = []
 
@@ -91,12 +91,12 @@ class SlidesModel(QAbstractTableModel):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what has changed in the rows."""
+        """Show changes of the rows."""
         if self.rows:
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, self.columnCount() - 1))
 
     def choices(self, index: QModelIndex) -> Choices:
-        """Titles and values that a cell may have; nothing for a text."""
+        """Titles and values of the list of a cell; empty for a text."""
         row, column = self.rows[index.row()], index.column()
         if column == PART:
             return _PARTS
@@ -108,7 +108,7 @@ class SlidesModel(QAbstractTableModel):
         return ()
 
     def value(self, index: QModelIndex) -> Any:  # noqa: ANN401 (of any kind)
-        """What is chosen or written in a cell."""
+        """Value of a cell."""
         row, column = self.rows[index.row()], index.column()
         if column >= FIRST_ROLE + len(self.roles):
             return row.patches
@@ -118,11 +118,11 @@ class SlidesModel(QAbstractTableModel):
         return (f"{mark}{row.label}", row.tumour, row.part, row.regions)[column]
 
     def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """Slides."""
+        """Number of slides."""
         return len(self.rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """What is said of each."""
+        """Number of columns."""
         return FIRST_ROLE + len(self.roles) + 1
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = _Role.DisplayRole) -> object:  # noqa: N802
@@ -133,7 +133,7 @@ class SlidesModel(QAbstractTableModel):
         return headers[section][role == _Role.ToolTipRole]
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        """All but the slide and the count of its patches can be changed."""
+        """All columns but the slide and its number of patches are editable."""
         is_editable = TUMOUR <= index.column() < self.columnCount() - 1
         return super().flags(index) | (Qt.ItemFlag.ItemIsEditable if is_editable else Qt.ItemFlag.NoItemFlags)
 
@@ -154,7 +154,7 @@ class SlidesModel(QAbstractTableModel):
         return next((title for title, choice in choices if choice == value), "") if choices else value
 
     def setData(self, index: QModelIndex, value: Any, role: int = _Role.EditRole) -> bool:  # noqa: ANN401, ARG002, N802
-        """Take what the user has chosen or written."""
+        """Set the value that the user has chosen or typed."""
         row, column = self.rows[index.row()], index.column()
         if column == REGIONS and value == FROM_FILE:
             folder = str(row.slide.source.parent)
@@ -185,10 +185,10 @@ class SlidesModel(QAbstractTableModel):
 
 
 class _ListDelegate(QStyledItemDelegate):
-    """Cells with choices: an arrow, and a list in which a choice counts at once."""
+    """Cells with an arrow and a drop-down list, in which a choice counts at once."""
 
     def initStyleOption(self, option: Any, index: QModelIndex) -> None:  # noqa: ANN401, N802 (Qt's)
-        """Show an arrow where there is a list."""
+        """Show an arrow in cells with a list."""
         super().initStyleOption(option, index)
         if _choices(index):
             option.text = f"{option.text} ▾"
@@ -196,7 +196,7 @@ class _ListDelegate(QStyledItemDelegate):
     def createEditor(  # noqa: N802 (Qt's name)
         self, parent: QWidget | None, option: QStyleOptionViewItem, index: QModelIndex
     ) -> QWidget | None:
-        """Open the list, or a field for a text."""
+        """Open the list, or a text field."""
         choices = _choices(index)
         if not choices:
             return super().createEditor(parent, option, index)
@@ -209,7 +209,7 @@ class _ListDelegate(QStyledItemDelegate):
         return box
 
     def setEditorData(self, editor: QWidget | None, index: QModelIndex) -> None:  # noqa: N802 (Qt's name)
-        """Show what is chosen."""
+        """Show the value of the cell."""
         if isinstance(editor, QComboBox):
             values, model = [value for _, value in _choices(index)], index.model()
             assert isinstance(model, SlidesModel)
@@ -218,14 +218,14 @@ class _ListDelegate(QStyledItemDelegate):
             super().setEditorData(editor, index)
 
     def setModelData(self, editor: QWidget | None, model: Any, index: QModelIndex) -> None:  # noqa: ANN401, N802
-        """Take a text; what is chosen in a list has been taken already."""
+        """Set a typed text; `_choose` has set the choice of a list already."""
         if not isinstance(editor, QComboBox):
             super().setModelData(editor, model, index)
 
     def _choose(self, box: QComboBox, cell: QPersistentModelIndex, number: int) -> None:
         index = QModelIndex(cell)
         _, value = _choices(index)[number]
-        # a choice may open a dialog, which takes the focus from the list
+        # the list is closed first: a choice may open a dialog, which takes the focus
         self.closeEditor.emit(box)
         index.model().setData(index, value)
 
@@ -236,7 +236,7 @@ def _choices(index: QModelIndex) -> Choices:
 
 
 class SlideCells(QTableView):
-    """Shows the slides; `deleted` says that the Delete key was pressed."""
+    """Table view of the slides; `deleted` is emitted when the Delete key is pressed."""
 
     deleted = Signal()
 
@@ -256,18 +256,18 @@ class SlideCells(QTableView):
         header.sectionResized.connect(self._section_resized)
         row_height = QComboBox().sizeHint().height() + _ROW_MARGIN_PX
         self.verticalHeader().setDefaultSectionSize(row_height)
-        # the header and the bar to scroll with are about as high as a row
+        # header and scroll bar are each about as high as a row
         self.setMinimumHeight((_VISIBLE_ROWS + 2) * row_height)
         self.clicked.connect(self._open_list)
         for changed in (model.dataChanged, model.modelReset):
             changed.connect(self._fit)
 
     def selected_rows(self) -> list[int]:
-        """Indices of the rows that are selected, from the top."""
+        """Indices of the selected rows, from the top."""
         return sorted({index.row() for index in self.selectedIndexes()})
 
     def event(self, event: QEvent | None) -> bool:
-        """Take the Delete key before a shortcut of napari does."""
+        """Accept the Delete key before napari uses it as a shortcut."""
         if (
             isinstance(event, QKeyEvent)
             and event.type() == QEvent.Type.ShortcutOverride
@@ -292,7 +292,7 @@ class SlideCells(QTableView):
         self._fit()
 
     def paintEvent(self, event: QPaintEvent | None) -> None:  # noqa: N802
-        """Say in an empty table what to do."""
+        """Show a hint in an empty table."""
         super().paintEvent(event)
         if not self.model().rowCount():
             painter = QPainter(self.viewport())
@@ -305,7 +305,7 @@ class SlideCells(QTableView):
             self.edit(index)
 
     def _fit(self) -> None:
-        """Give each column the width that it needs, unless the user has set one."""
+        """Fit the widths of the columns to their texts, unless the user has changed one."""
         if not self._is_sized_by_hand:
             self._is_fitting = True
             fit_columns(self, _WIDEST_PX)

@@ -1,4 +1,4 @@
-"""Slides of a training: tumour, part, channels and regions of each, and how they are opened off the GUI thread."""
+"""Rows of the slides of a training: tumour, part, channels and regions of each; slides are opened in another thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVERYWHERE, FROM_FILE = "everywhere", "from file"
 
 
 class TrainingRow:
-    """A slide, what the user says of it, and what was found out about it."""
+    """A slide, the choices of the user, its number of patches and its findings."""
 
     def __init__(self, slide: Slide, entry: SlideEntry, *, is_loaded: bool = False) -> None:
         self.slide = slide
@@ -47,17 +47,17 @@ class TrainingRow:
         return f"{slide.source}\n{width} x {height} px{size}, {slide.dtype}: {', '.join(slide.channel_names)}"
 
     def ask_for(self, roles: Sequence[str]) -> None:
-        """Find a channel for each role, if none was chosen for it before."""
+        """Guess the channel of each role that has none."""
         for role in roles:
             if role not in self.channel_of:
                 self.channel_of[role] = self._first_channel(role)
 
     def channels(self, roles: Sequence[str]) -> dict[str, int]:
-        """Channels by role, as far as they are chosen."""
+        """Chosen channels by role."""
         return {role: index for role in roles if (index := self.channel_of[role]) is not None}
 
     def entry(self, roles: Sequence[str]) -> SlideEntry:
-        """The slide as a user names it for training; of the regions only those in a file."""
+        """Entry of the slide for a training; drawn regions are added later."""
         text = self.tumour.strip()
         return replace(
             self._start,
@@ -100,7 +100,7 @@ class TrainingRow:
         return {role: name for role, name in named.items() if name is not None}
 
     def _name(self, role: str, index: int) -> int | str | None:
-        """What to call a channel: as it was loaded, which may be not at all, else by its name if no other has it."""
+        """Name of a channel in an entry: as loaded, which may be None; else its name if it is unique, or its index."""
         if self._is_loaded and self._first_channel(role) == index:
             return self._start.roles.get(role)
         name = self.slide.channel_names[index]
@@ -108,9 +108,9 @@ class TrainingRow:
 
 
 def open_rows(openings: Sequence[Opening], stop: threading.Event) -> Generator[TrainingRow | str, None, None]:
-    """Open slides one after the other; a bad one becomes a sentence.
+    """Open slides one after the other; yields the sentence of an error for a slide that cannot be opened.
 
-    It is for another thread: the first entry of a training loads torch, which takes seconds.
+    It runs in another thread: the first entry of a training imports torch, which takes seconds.
     """
     for opening in openings:
         if stop.is_set():
@@ -122,19 +122,19 @@ def open_rows(openings: Sequence[Opening], stop: threading.Event) -> Generator[T
 
 
 def row_of_entry(entry: SlideEntry) -> Iterable[TrainingRow]:
-    """Open a slide of a run that is loaded."""
+    """Open a slide of a loaded run."""
     yield TrainingRow(open_slide(entry.path, series=entry.series, z=entry.z, t=entry.t), entry, is_loaded=True)
 
 
 def row_of_slide(slide: Slide) -> Iterable[TrainingRow]:
-    """Take a slide that is open already."""
+    """Make the row of a slide that is open already."""
     from napari_hrpn.training import SlideEntry
 
     yield TrainingRow(slide, SlideEntry(local_path(slide.source), series=slide.series, z=slide.z, t=slide.t))
 
 
 def rows_of_path(path: Path) -> Iterable[TrainingRow | str]:
-    """Open a file or a folder; a folder that is no slide stands for the slides in it."""
+    """Open a file or a folder; for a folder that is no slide, the slides in it."""
     try:
         slide = open_slide(path)
     except SlideError:
@@ -147,13 +147,13 @@ def rows_of_path(path: Path) -> Iterable[TrainingRow | str]:
     images = len(list_series(path))
     if images > 1:
         yield (
-            f"{path.name} holds {images} images and image {slide.series} is taken: open the file in the viewer "
-            "and press Add open slides to take others."
+            f"{path.name} holds {images} images, of which image {slide.series} is added: open the file in the viewer "
+            "and press Add open slides to add others."
         )
 
 
 def _rows_inside(folder: Path) -> list[TrainingRow | str]:
-    """The slides of several channels that lie in a folder; single stains would be one slide together."""
+    """Open the slides of several channels in a folder; files of single stains would be one slide together."""
     found: list[TrainingRow | str] = []
     children: list[Path] = []
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Table of the slides of a training, with the buttons that add, draw on and remove them.
+"""Table of the slides of a training, with buttons to add slides, draw regions and remove slides.
 
-The table asks and shows; slides are opened and patches are counted in other threads.
+Slides are opened, and patches counted, in other threads.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _COUNTING, _UNKNOWN = "…", "–"
 
 
 class SlidesTable(QWidget):
-    """Asks for the slides to train on; follows what is open in the viewer.
+    """Table and buttons for the slides to train on.
 
-    `changed` says that `entries` are others now, `said` carries a sentence for the user.
+    `changed` is emitted when `entries` change, `said` carries a message to the user.
     """
 
     changed = Signal()
@@ -72,12 +72,12 @@ class SlidesTable(QWidget):
         )
         self.add_files_button = push_button(
             "Add files…",
-            "Choose files of slides; files and folders can be dropped on the table too",
+            "Choose files of slides; you can also drop files and folders on the table",
             self._ask_for_files,
         )
         self.draw_button = push_button(
             "Draw regions",
-            "Draw on the selected slide where patches come from; it opens if it is not open",
+            "Draw regions on the selected slide, from which patches are taken; it is opened if necessary",
             self.draw_regions,
         )
         self.remove_button = push_button(
@@ -89,7 +89,7 @@ class SlidesTable(QWidget):
 
     @property
     def rows(self) -> list[TrainingRow]:
-        """The slides that are in the table."""
+        """The rows of the table."""
         return self.model.rows
 
     @property
@@ -98,49 +98,49 @@ class SlidesTable(QWidget):
         return bool(self._runs)
 
     def entries(self) -> tuple[SlideEntry, ...]:
-        """The slides as the training takes them, but for regions that are drawn."""
+        """Entries of the slides for a training, without drawn regions."""
         if self.is_reading:
             raise SlideError("Slides are still being opened: wait until they are in the table.")
         return tuple(row.entry(self.model.roles) for row in self.rows)
 
     def drawn(self) -> tuple[Drawn | None, ...]:
-        """Regions that are drawn in the viewer, taken over from their layers; to write them may take seconds."""
+        """Copies of the regions drawn in the viewer; to write them may take seconds."""
         return tuple(self._drawn_on(row) for row in self.rows)
 
     def channels(self, row: TrainingRow) -> dict[str, int]:
-        """Channels of a slide by role, as far as they are chosen."""
+        """Chosen channels of a slide by role."""
         return row.channels(self.model.roles)
 
     def set_entries(self, entries: Sequence[SlideEntry]) -> None:
-        """Show the slides of a run in place of those that are shown; they appear once they are opened."""
+        """Replace the slides by those of a run; they appear once they are opened."""
         self.clear()
         self._read([partial(row_of_entry, entry) for entry in entries])
         self.changed.emit()
 
     def set_roles(self, roles: Sequence[str], target: str) -> None:
-        """Ask for other channels; those that were chosen for the same roles stay."""
+        """Show columns for other roles; the channels of roles that stay are kept."""
         if (*roles, target) != self.model.roles:
             self.model.set_roles((*roles, target))
-            self._tell_change(*self.rows)
+            self._report_change(*self.rows)
 
     def set_patch_counts(self, counts: Sequence[int | None]) -> None:
-        """Show how many patches each slide gives, until something changes."""
+        """Show the number of patches of each slide, until something changes."""
         known = itertools.chain(counts, itertools.repeat(None))
         for row, count in zip(self.rows, known, strict=False):
             row.patches = _UNKNOWN if count is None else f"{count:,}"
         self.model.refresh()
 
     def show_findings(self, findings: Sequence[tuple[Finding, ...]]) -> None:
-        """Mark slides whose imaging may spoil a prediction, and say in their tooltips why."""
-        for row, found in zip(self.rows, findings, strict=True):
-            row.findings = found
+        """Mark slides whose imaging may spoil a prediction; their tooltips show why."""
+        for row, of_row in zip(self.rows, findings, strict=True):
+            row.findings = of_row
         self.model.refresh()
 
     def add_open_slides(self) -> None:
-        """Add all slides that are open in the viewer, whoever opened them, if they are in files."""
+        """Add all slides that are open in the viewer and in a file, with whatever plugin they were opened."""
         slides, foreign = imaged_slides_in(self._viewer), self._layers.foreign_images()
-        homeless = [slide_title(slide) for slide in slides if not _is_in_a_file(slide)]
-        homeless += [layer.name for layer in foreign if layer.source.path is None]
+        without_file = [slide_title(slide) for slide in slides if not _is_in_a_file(slide)]
+        without_file += [layer.name for layer in foreign if layer.source.path is None]
         new = [slide for slide in slides if _is_in_a_file(slide) and not self._has(slide)]
         known = {slide.source for slide in (*slides, *(row.slide for row in self.rows))}
         files = dict.fromkeys(Path(layer.source.path) for layer in foreign if layer.source.path is not None)
@@ -150,10 +150,10 @@ class SlidesTable(QWidget):
                 *(partial(rows_of_path, path) for path in files if path not in known),
             ]
         )
-        if homeless:
+        if without_file:
             self.said.emit(
-                f"{' and '.join(homeless)}: not in a file of this machine, expected slides in files; save them with "
-                "File > Save Selected Layers and add what was saved."
+                f"{' and '.join(without_file)}: not in a file of this machine, expected slides in files; save them "
+                "with File > Save Selected Layers and add the saved files."
             )
         elif not slides and not foreign:
             self.said.emit("No slide is open: drop files on the table, or press Add files….")
@@ -163,7 +163,7 @@ class SlidesTable(QWidget):
         self._read([partial(rows_of_path, Path(path)) for path in paths])
 
     def draw_regions(self) -> None:
-        """Let the user draw on the selected slide where patches come from; it is opened where it is not open."""
+        """Let the user draw regions on the selected slide, which is opened if necessary."""
         chosen = self.cells.selected_rows() if len(self.rows) > 1 else range(len(self.rows))
         if len(chosen) != 1:
             self.said.emit("Select one slide in the table to draw its regions.")
@@ -172,47 +172,47 @@ class SlidesTable(QWidget):
         image = self._layers.showing(row.slide) or slide_shown_in(self._viewer, row.slide)[0]
         bring_up(self._viewer, row.slide)
         if not (isinstance(row.regions, Shapes) and self._layers.has(row.regions)):
-            where = placement(image) if image.ndim == 2 else {"scale": image.scale[-2:]}
+            position = placement(image) if image.ndim == 2 else {"scale": image.scale[-2:]}
             width = max(1.0, max(row.slide.shape) * _EDGE_PER_SIDE)
             look = {"edge_color": _EDGE, "face_color": _FACE, "edge_width": width}
-            name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", **look, **where).name
+            name = self._viewer.add_shapes(ndim=2, name=f"regions of {row.title}", **look, **position).name
             row.regions = dict(self._layers.choices())[name]
             self._offer_layers()
         self._viewer.layers.selection.active = row.regions
         row.regions.mode = "add_polygon"
-        self.said.emit(f"Draw polygons on {row.title}: patches come from inside them.")
+        self.said.emit(f"Draw polygons on {row.title}: patches are taken from inside them.")
 
     def remove_selected(self) -> None:
-        """Remove the rows that are selected."""
+        """Remove the selected rows."""
         chosen = self.cells.selected_rows()
         if chosen:
             self.model.set_rows([row for number, row in enumerate(self.rows) if number not in chosen])
             self.changed.emit()
 
     def clear(self) -> None:
-        """Remove all slides, also those that are still being opened."""
+        """Remove all slides, including those that are still being opened."""
         self._abandon()
         if self.rows:
             self.model.set_rows([])
             self.changed.emit()
 
     def shut_down(self) -> None:
-        """End all that runs and listen to the viewer no more, before the widget goes away."""
+        """Stop all threads and disconnect from the viewer before the widget is deleted."""
         self._abandon()
         self._layers.stop()
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # noqa: N802
-        """Take files."""
+        """Accept files."""
         if event is not None and _dropped_paths(event.mimeData()):
             event.acceptProposedAction()
 
     def dragMoveEvent(self, event: QDragMoveEvent | None) -> None:  # noqa: N802
-        """Take files anywhere."""
+        """Accept files anywhere on the table."""
         if event is not None:
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # noqa: N802
-        """Add files, and keep napari from opening them."""
+        """Add dropped files; napari does not open them."""
         if event is not None:
             self.add_files(_dropped_paths(event.mimeData()))
             event.acceptProposedAction()
@@ -231,8 +231,8 @@ class SlidesTable(QWidget):
     def _connect(self) -> None:
         self._layers.listed.connect(self._offer_layers)
         self._layers.edited.connect(self._drawn_changed)
-        self.model.edited.connect(self._tell_change)
-        # a reset of the model selects nothing, without a signal
+        self.model.edited.connect(self._report_change)
+        # a reset of the model clears the selection without a signal
         for changed in (self.cells.selectionModel().selectionChanged, self.model.modelReset):
             changed.connect(self._selection_changed)
         self.cells.deleted.connect(self.remove_selected)
@@ -242,7 +242,7 @@ class SlidesTable(QWidget):
         self.add_files([Path(name) for name in names])
 
     def _read(self, openings: Sequence[Opening]) -> None:
-        """Open slides after those that were asked for before."""
+        """Open slides, after those that are still being opened."""
         if not openings:
             return
         run = BackgroundRun(partial(open_rows, openings), is_polite=False)
@@ -272,7 +272,7 @@ class SlidesTable(QWidget):
             self.said.emit(f"{found.title} is in the table already.")
         else:
             self.model.set_rows([*self.rows, found])
-            self._tell_change(found)
+            self._report_change(found)
 
     def _has(self, slide: Slide) -> bool:
         return any(is_same_slide(row.slide, slide) for row in self.rows)
@@ -283,28 +283,30 @@ class SlidesTable(QWidget):
         shown = self._layers.showing(row.slide)
         if shown is None:
             raise SlideError(
-                f"{row.title} is not open in the viewer, so where the regions of {row.regions.name!r} lie on it is not "
-                "known: open it, or choose a file of regions."
+                f"{row.title} is not open in the viewer, so the place of the regions of {row.regions.name!r} on it is "
+                "not known: open it, or choose a file of regions."
             )
         return drawn_regions(row.regions, row.slide, shown, self._viewer)
 
     def _offer_layers(self) -> None:
         for row in self.rows:
             if isinstance(row.regions, Layer) and not self._layers.has(row.regions):
-                self.said.emit(f"The layer {row.regions.name!r} is gone: patches of {row.title} come from everywhere.")
+                self.said.emit(
+                    f"The layer {row.regions.name!r} was removed: patches of {row.title} are taken from everywhere."
+                )
                 row.regions = EVERYWHERE
-                self._tell_change(row)
+                self._report_change(row)
         self.model.offer_layers(self._layers.choices())
-        # a slide may have been opened or closed, a layer renamed to exclude
+        # opening or closing a slide, or renaming a layer to exclude, changes regions too
         self._drawn_changed()
 
     def _drawn_changed(self, layer: Layer | None = None) -> None:
-        """Regions of a layer, or of all, may be others now."""
+        """Report that the regions of a layer, or of all layers, may have changed."""
         concerned = [row for row in self.rows if isinstance(row.regions, Layer) and layer in (None, row.regions)]
         if concerned:
-            self._tell_change(*concerned)
+            self._report_change(*concerned)
 
-    def _tell_change(self, *rows: TrainingRow) -> None:
+    def _report_change(self, *rows: TrainingRow) -> None:
         for row in rows:
             row.patches = _COUNTING
         self.model.refresh()

@@ -33,7 +33,7 @@ class TrainWidget(DockedWidget):
 
     least_width_px = 480
 
-    # napari looks for this very annotation
+    # napari passes the viewer because of this annotation
     def __init__(self, viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self._viewer = viewer
@@ -44,11 +44,11 @@ class TrainWidget(DockedWidget):
         self.setup = TrainingSetup(viewer, self.progress)
         self.page = TrainingPage()
         self.tabs = QTabWidget()
-        self.train_button = push_button("Train", "Start, or go on from the last batch that is kept", self.train)
+        self.train_button = push_button("Train", "Start, or resume from the last saved batch", self.train)
         self.stop_button = push_button("Stop", "Stop after this batch; everything is kept", self.stop)
         self.reset_button = push_button("Reset", "Begin another training; the last one stays in its folder", self.reset)
         self.load_button = push_button(
-            "Load run …", "Show a training that was made before: stopped, killed or finished", self._ask_for_run
+            "Load run …", "Show an earlier training: stopped, killed or finished", self._ask_for_run
         )
         self._lay_out()
         self._connect()
@@ -63,11 +63,11 @@ class TrainWidget(DockedWidget):
 
     @property
     def message(self) -> str:
-        """The last thing that was said to the user."""
+        """The last message to the user."""
         return self.progress.message
 
     def train(self) -> None:
-        """Start, or go on with, the training that the form describes."""
+        """Start, or resume, the training that the form describes."""
         if self.is_running or not self._is_ready:
             return
         try:
@@ -78,19 +78,19 @@ class TrainWidget(DockedWidget):
         self.setup.pause()
         self.progress.start()
         self.progress.say("Checking the slides …")
-        self._run = begin(partial(train, job), self._tell_outcome, self._tell_failure)
+        self._run = begin(partial(train, job), self._show_outcome, self._show_failure)
         self._run.yielded.connect(self._show_news)
         self._update_buttons()
 
     def stop(self) -> None:
-        """End the training after the batch that is being learnt from; everything is kept."""
+        """Stop the training after the current batch; everything is kept."""
         if self._run is not None:
             self._run.cancel()
             self.stop_button.setEnabled(False)
             self.progress.say("Stopping after this batch …")
 
     def reset(self) -> None:
-        """Show nothing of the last run, which stays on disk, and propose another folder."""
+        """Clear the last run, which stays on disk, and propose another folder."""
         if self.is_running:
             return
         self.page.clear()
@@ -101,13 +101,13 @@ class TrainWidget(DockedWidget):
         self._update_buttons()
 
     def load(self, folder: str | Path) -> None:
-        """Show a run that was made before, so that it can go on."""
+        """Show an earlier run, so that it can be resumed."""
         if self.is_running or not self._is_ready:
             return
-        self._reading.do(once(load_run, Path(folder)), self._take_run, self._tell_failure)
+        self._reading.do(once(load_run, Path(folder)), self._take_run, self._show_failure)
 
     def end(self) -> None:
-        """End all that runs, before the widget goes away; everything that was reached is kept."""
+        """Stop all threads before the widget is deleted; the training is kept."""
         self._looking.abandon()
         self._reading.abandon()
         self.setup.shut_down()
@@ -115,7 +115,7 @@ class TrainWidget(DockedWidget):
         if self._run is not None:
             self._run.abandon()
             if self.parent() is None and self.page.folder is not None:
-                show_info(f"The training was stopped and is kept in {self.page.folder}: Load run … goes on with it.")
+                show_info(f"The training was stopped and is kept in {self.page.folder}: resume it with Load run ….")
             self._run = None
 
     def _lay_out(self) -> None:
@@ -126,7 +126,7 @@ class TrainWidget(DockedWidget):
             buttons.addWidget(button)
         layout = QVBoxLayout(self)
         layout.addWidget(self.tabs, 1)
-        # always in view, however small the screen
+        # below the tabs, these stay in view on small screens
         layout.addWidget(self.setup.prospect_label)
         layout.addLayout(buttons)
         layout.addWidget(self.progress)
@@ -137,7 +137,7 @@ class TrainWidget(DockedWidget):
         self.setup.placed.connect(self._take_place)
 
     def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_training_devices), self._take_devices, self._tell_failure, is_polite=False)
+        return begin(once(find_training_devices), self._take_devices, self._show_failure, is_polite=False)
 
     def _take_devices(self, found: tuple[tuple[Device, ...], Mapping[str, int]]) -> None:
         self._is_ready = True
@@ -160,15 +160,15 @@ class TrainWidget(DockedWidget):
             self.setup.use_folder(news.folder)
             self.page.begin(news)
             self.tabs.setCurrentIndex(PAGE_TAB)
-            going_on = f"Going on after epoch {len(news.history)}." if news.history else "Going on."
-            self._say_unless_stopping(going_on if news.standing == UNFINISHED else "Looking for patches …")
+            resumed = f"Resumed after epoch {len(news.history)}." if news.history else "Resumed."
+            self._say_unless_stopping(resumed if news.standing == UNFINISHED else "Looking for patches …")
         elif isinstance(news, CutReport):
             self.progress.show_cutting(news)
         elif isinstance(news, StepReport):
             self.progress.show_step(news)
             self.page.show_step(news)
             self.setup.show_pace(news.seconds_left, news.seconds)
-            self._say_unless_stopping("Learning; the best epoch is kept in the checkpoint.")
+            self._say_unless_stopping("Training; the checkpoint is that of the best epoch so far.")
         elif isinstance(news, EpochReport):
             self.progress.show_epoch(news)
             self.page.show_epoch(news, self.setup.training_form.fields["channels"].value)
@@ -179,7 +179,7 @@ class TrainWidget(DockedWidget):
         if self.stop_button.isEnabled():
             self.progress.say(sentence)
 
-    def _tell_outcome(self, outcome: tuple[TrainingResult, str]) -> None:
+    def _show_outcome(self, outcome: tuple[TrainingResult, str]) -> None:
         result, card = outcome
         self.page.show_outcome(result, card)
         self.progress.show_epochs(len(result.history), self.setup.training_form.fields["epochs"].value)
@@ -196,7 +196,7 @@ class TrainWidget(DockedWidget):
         self.progress.say(f"Loaded. {_ending(result)}")
         self.setup.load(request, result.folder)
 
-    def _tell_failure(self, error: BaseException) -> None:
+    def _show_failure(self, error: BaseException) -> None:
         self.progress.say(sentence_of(error), PROBLEM)
         if self._run is not None:
             self._ended()
@@ -222,13 +222,13 @@ class TrainWidget(DockedWidget):
 
 
 def _ending(result: TrainingResult) -> str:
-    """How a run ended, in a sentence."""
+    """Describe how a run ended."""
     if result.reason:
         return result.reason[:1].upper() + result.reason[1:]
     epochs = len(result.history)
     best = f"; the best is epoch {result.best_epoch}" if result.best_epoch else ""
     if not result.complete:
         done = f"{epochs} {'epoch is' if epochs == 1 else 'epochs are'} finished" if epochs else "no epoch is finished"
-        return f"Stopped: {done}{best}. Continue goes on from here."
+        return f"Stopped: {done}{best}. Continue resumes from here."
     seconds = result.history[-1].seconds if epochs else 0.0
     return f"Done: {epochs} {'epoch' if epochs == 1 else 'epochs'} in {time_in_words(seconds)}{best}."

@@ -1,6 +1,6 @@
-"""Regions that are drawn in a layer of shapes or labels, in pixels of a slide: to be measured, or written to a file.
+"""Regions drawn in a Shapes or Labels layer, in pixels of a slide, for measurements and files.
 
-What a layer holds is taken over in the GUI thread; what is made of it later touches no layer any more.
+They are copied from the layer in the GUI thread; masks and files are made of the copy, in any thread.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LARGEST_LABELS_PX = 8192
 
 @dataclass(frozen=True, eq=False)
 class DrawnShapes:
-    """Outlines on a slide."""
+    """Outlines drawn on a slide."""
 
     title: str
     shape: tuple[int, int]  # of the slide
     annotations: tuple[Annotation, ...]  # those that meet the slide; none means everywhere
 
     def region(self) -> RegionMask | Annotation | None:
-        """All of them as one region, without what excludes; None for everywhere."""
+        """Unite them to one region, without those that are excluded; None means everywhere."""
         if not self.annotations:
             return None
         if any(annotation.kind == "exclude" for annotation in self.annotations):
@@ -45,7 +45,7 @@ class DrawnShapes:
         return Annotation(self.title, "include", tuple(polygon for one in self.annotations for polygon in one.rings))
 
     def write(self, folder: Path) -> Path | None:
-        """Write them to a file that is called after the slide and after what they are."""
+        """Write them to a file named by the slide and a hash of the outlines."""
         if not self.annotations:
             return None
         content = [
@@ -62,16 +62,16 @@ class DrawnShapes:
 
 @dataclass(frozen=True, eq=False)
 class _DrawnLabels:
-    """Labels on a slide; what is not 0 is inside, or outside if their layer's name says so."""
+    """Labels painted on a slide; all labels but 0 are the region, or what it excludes if the layer's name says so."""
 
     slide: Slide
     drawn: LabelRegion
     excludes: bool
 
     def region(self) -> RegionMask:
-        """All of them as one mask of the slide."""
+        """Make one mask of the slide."""
         drawn = self.drawn
-        # of labels that are much finer, every so many are enough
+        # labels much finer than the mask are subsampled
         step = max(1, max(drawn.labels.shape) // _LARGEST_LABELS_PX)
         painted = replace(
             drawn, labels=drawn.labels[::step, ::step], matrix=drawn.matrix / step, offset=drawn.offset / step
@@ -80,12 +80,12 @@ class _DrawnLabels:
         inside = painted.at_level(*grid)
         if not inside.any():
             raise SlideError(
-                f"No label of {drawn.name!r} lies on {slide_title(self.slide)}, expected some: paint the regions on it."
+                f"No label of {drawn.name!r} lies on {slide_title(self.slide)}, expected one: paint the regions on it."
             )
         return filled(RegionMask(~inside if self.excludes else inside, grid[2]), repr(drawn.name))
 
     def write(self, folder: Path) -> Path:
-        """Write them to an image that is called after the slide and after what they are."""
+        """Write them to an image named by the slide and a hash of the mask."""
         import tifffile
 
         from napari_hrpn.slides.writers.output_path import partial_output
@@ -102,7 +102,7 @@ Drawn: TypeAlias = DrawnShapes | _DrawnLabels
 
 
 def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, viewer: ViewerModel) -> Drawn:
-    """What a layer holds, in pixels of a slide."""
+    """Copy the regions of a layer, in pixels of a slide."""
     from napari.layers import Labels
 
     if isinstance(layer, Labels):
@@ -114,15 +114,15 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
             "delete it, or draw a polygon instead."
         )
     annotations = [replace(region, name=f"{layer.name} {index + 1}") for index, region in regions.items()]
-    here = tuple(annotation for annotation in annotations if annotation.bounds(slide.shape).area)
-    # what is left out of another slide leaves all of this one
-    are_all_excluded = bool(annotations) and all(one.kind == "exclude" for one in annotations)
-    if not are_all_excluded and all(one.kind == "exclude" for one in here):
+    on_slide = tuple(annotation for annotation in annotations if annotation.bounds(slide.shape).area)
+    # if all shapes exclude and lie on another slide, the whole of this slide is the region
+    are_all_excluded = bool(annotations) and all(annotation.kind == "exclude" for annotation in annotations)
+    if not are_all_excluded and all(annotation.kind == "exclude" for annotation in on_slide):
         raise SlideError(
-            f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected one at least: draw around the "
+            f"No shape of {layer.name!r} lies on {slide_title(slide)}, expected at least one: draw around the "
             "regions to use."
         )
-    return DrawnShapes(slide_title(slide), slide.shape, here)
+    return DrawnShapes(slide_title(slide), slide.shape, on_slide)
 
 
 def _file_name(title: str, content: list[bytes]) -> str:

@@ -1,6 +1,6 @@
-"""Coordinates of layers: the pixels of a slide in view, under shapes, or under labels.
+"""Coordinates of layers: conversion of the view, shapes and labels to pixels of a slide.
 
-Points of a slide are counted from the outer corner of its first pixel, those of napari from the centre of that pixel.
+The origin of a slide's points is the outer corner of its first pixel, that of napari's points the pixel's centre.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 HALF_A_PIXEL = 0.5
 EXCLUDE = "exclude"
 NAME = "name"
-"""The feature of a shape that says what it is called."""
+"""The feature of a Shapes layer with the names of its shapes."""
 _ELLIPSE_POINTS = 180
 _AREAS = ("rectangle", "ellipse", "polygon")
 
 
 def placement(layer: Layer) -> dict[str, Any]:
-    """What to give to a new layer of the same size so that it lies exactly on a layer."""
+    """Arguments for a new layer of the same size that place it exactly on a layer."""
     return {
         "scale": np.array(layer.scale),
         "translate": np.array(layer.translate),
@@ -41,15 +41,15 @@ def placement(layer: Layer) -> dict[str, Any]:
 
 
 def coarse_placement(layer: Image, downsample: tuple[float, float]) -> dict[str, Any]:
-    """What to give to a new layer of coarser pixels so that it lies on a layer."""
-    place = placement(layer)
+    """Arguments for a new layer of coarser pixels that place it on a layer."""
+    arguments = placement(layer)
     factor = np.asarray(downsample, float)
     corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
     # napari moves by the translation before it applies the affine
-    steps = np.linalg.inv(place["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
-    place["scale"] = place["scale"] * factor
-    place["translate"] = place["translate"] + steps @ ((factor - 1) / 2)
-    return place
+    steps = np.linalg.inv(arguments["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
+    arguments["scale"] = arguments["scale"] * factor
+    arguments["translate"] = arguments["translate"] + steps @ ((factor - 1) / 2)
+    return arguments
 
 
 def pixel_shape(layer: Image) -> tuple[int, int]:
@@ -60,7 +60,7 @@ def pixel_shape(layer: Image) -> tuple[int, int]:
 
 
 def visible_box(viewer: ViewerModel, layer: Image) -> Box:
-    """The full-resolution pixels of a layer that are in view."""
+    """Box of the full-resolution pixels of a layer that are in view; all of them in 3D."""
     height, width = pixel_shape(layer)
     if viewer.dims.ndisplay != 2:
         return Box(0, height, 0, width)
@@ -70,13 +70,13 @@ def visible_box(viewer: ViewerModel, layer: Image) -> Box:
 
 
 def camera_centre(viewer: ViewerModel, layer: Image) -> tuple[float, float]:
-    """The point of a layer that is in the middle of the view."""
+    """Point of a layer in the middle of the view."""
     y, x = _point_in_view(viewer, layer, np.zeros(2))
     return float(y), float(x)
 
 
 def shapes_box(shapes_layer: Shapes, slide_layer: Image, viewer: ViewerModel) -> Box | None:
-    """The pixels of a slide under the selected shapes, or under all where none is selected."""
+    """Box of a slide around the selected shapes, or around all if none is selected."""
     rings = [ring for _, _, ring in _rings(shapes_layer, slide_layer, viewer, shapes_layer.selected_data or None)]
     box = _box_around(np.concatenate(rings) - HALF_A_PIXEL, pixel_shape(slide_layer)) if rings else None
     return box if box is not None and box.area else None
@@ -85,9 +85,10 @@ def shapes_box(shapes_layer: Shapes, slide_layer: Image, viewer: ViewerModel) ->
 def shapes_on_slide(
     layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None = None
 ) -> tuple[dict[int, Annotation], list[str]]:
-    """Shapes as regions of a slide by their numbers in the layer, and the kinds of those that are lines.
+    """Convert shapes to regions of a slide, by their numbers in the layer; returns also the kinds of lines.
 
-    One excludes if its layer's name or a feature says so. What a click without a drag leaves is no region.
+    A shape excludes if the layer's name or one of its features contains "exclude". A shape without area, as a click
+    without a drag makes, is no region.
     """
     regions: dict[int, Annotation] = {}
     lines = []
@@ -104,7 +105,7 @@ def shapes_on_slide(
 def _rings(
     layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None
 ) -> Iterator[tuple[int, str, NDArray[np.float64]]]:
-    """Number, kind and outline, in pixels of a slide, of each shape."""
+    """Yield number, kind and outline, in pixels of a slide, of each shape."""
     matrix, offset = _between(layer, slide_layer, viewer)
     for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
         if only is None or index in only:
@@ -117,7 +118,7 @@ def _shape_name(layer: Shapes, index: int) -> str:
 
 
 def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> LabelRegion:
-    """Labels and where they lie on a slide, at full size and no copy."""
+    """Return labels and their place on a slide; the labels are neither resampled nor copied."""
     if layer.ndim != 2:
         raise SlideError(
             f"The labels {layer.name!r} have {layer.ndim} dimensions, expected 2: split them with Layers > Split Stack."
@@ -130,14 +131,14 @@ def labels_on_slide(layer: Labels, slide_layer: Image, viewer: ViewerModel) -> L
 def points_in_layer(
     points: NDArray[np.float64], layer: Layer, slide_layer: Image, viewer: ViewerModel
 ) -> NDArray[np.float64]:
-    """Points of a slide as points of a layer: the way back."""
+    """Convert points of a slide to points of a layer."""
     matrix, offset = _between(layer, slide_layer, viewer)
     return np.asarray((points - HALF_A_PIXEL - offset) @ np.linalg.inv(matrix).T)
 
 
 def _between(layer: Layer, slide_layer: Image, viewer: ViewerModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrix and offset that take (y, x) of a layer's data to pixels of the slide."""
-    # napari draws lengths in one unit, unless some layer has no length; its data_to_world ignores units
+    """Matrix and offset that convert (y, x) of a layer's data to pixels of the slide."""
+    # napari draws all layers in one unit, unless the unit of one is no length; its `data_to_world` ignores units
     factors = np.ones(2)
     if viewer.layers.units is not None:
         pairs = zip(layer.units[-2:], slide_layer.units[-2:], strict=True)
@@ -155,14 +156,14 @@ def _between(layer: Layer, slide_layer: Image, viewer: ViewerModel) -> tuple[NDA
 def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
     if kind != "ellipse":
         return np.asarray(vertices, float)
-    # four corners of the rectangle around it, which may be turned
+    # an ellipse is given by the corners of the rectangle around it, which may be rotated
     centre, down, across = vertices.mean(axis=0), (vertices[3] - vertices[0]) / 2, (vertices[1] - vertices[0]) / 2
     angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)[:, None]
     return np.asarray(centre + np.cos(angles) * down + np.sin(angles) * across)
 
 
 def _point_in_view(viewer: ViewerModel, layer: Image, offset: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Point of a layer beside the middle of the view."""
+    """Point of a layer at an offset from the middle of the view."""
     world = np.array(viewer.dims.point, dtype=float)
     world[list(viewer.dims.displayed)] = np.asarray(viewer.scene.camera.center)[-2:] + offset
     return np.asarray(layer.world_to_data(world))[-2:]
@@ -170,7 +171,7 @@ def _point_in_view(viewer: ViewerModel, layer: Image, offset: NDArray[np.float64
 
 def _box_around(points: Iterable[NDArray[np.float64]], shape: tuple[int, int]) -> Box:
     corners = np.array(list(points))
-    # a pixel reaches half a pixel to all sides of its coordinates; the tiny step forgives rounding
+    # a pixel reaches half a pixel to all sides of its coordinates; 1e-6 allows for rounding
     low = np.floor(corners.min(axis=0) + HALF_A_PIXEL + 1e-6).astype(int)
     high = np.maximum(np.ceil(corners.max(axis=0) + HALF_A_PIXEL - 1e-6).astype(int), low + 1)
     (y0, x0), (y1, x1) = np.clip(low, 0, shape), np.clip(high, 0, shape)

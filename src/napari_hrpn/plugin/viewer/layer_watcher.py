@@ -1,4 +1,4 @@
-"""Watching of layers with drawn regions: which there are, and when somebody has edited them."""
+"""Watcher of layers with drawn regions: it reports which layers exist, and when the user edits them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 _MOVES = ("scale", "translate", "rotate", "shear", "affine", "units")
 _SHAPE_EDITS = ("data", "features", *_MOVES)
 _PIXEL_EVENTS = ("data", "paint", "labels_update", "set_data")
-"""What napari sends when it paints, fills or erases; the last one alone when it undoes, and for much else."""
+"""Events of napari when labels are painted, filled or erased; undo emits only the last one, which has other causes
+too."""
 PAINTING_MS = 60
 MOST_COMPARED_BYTES = 256 << 20
 
 
 class _LabelEdits(QObject):
-    """Follows the pixels of a Labels layer.
+    """Watches the pixels of a Labels layer.
 
-    `edited` is emitted when they have changed: by a brush, by undo and redo, by other data, or in place with
-    ``layer.refresh()``. A change of looks is no edit.
+    `edited` is emitted when they have changed: by a brush, by undo and redo, by new data, or in place with
+    ``layer.refresh()``. A change of colour or opacity is no edit.
     """
 
     edited = Signal()
@@ -53,16 +54,16 @@ class _LabelEdits(QObject):
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is left to be compared."""
+        """Whether all changes have been compared."""
         return not self._soon.isActive()
 
     def accept(self) -> None:
-        """Take the pixels as they are: what changed them was no edit."""
+        """Accept the pixels as they are: their last change was no edit of the user."""
         self._soon.stop()
         self._known = self._fingerprint()
 
     def stop(self) -> None:
-        """Follow no more."""
+        """Disconnect from the layer."""
         self._soon.stop()
         for name in _PIXEL_EVENTS:
             getattr(self._layer.events, name).disconnect(self._note)
@@ -77,7 +78,7 @@ class _LabelEdits(QObject):
             self.edited.emit()
 
     def _fingerprint(self) -> Hashable:
-        """Of the pixels; of arrays that are not in memory, or too large, what napari did to them."""
+        """Checksum of the pixels; for arrays that are not in memory or too large, the number of napari's edits."""
         data = self._layer.data
         if isinstance(data, np.ndarray) and data.nbytes <= MOST_COMPARED_BYTES:
             return data.shape, data.dtype.str, zlib.crc32(np.ascontiguousarray(data).data)
@@ -87,10 +88,10 @@ class _LabelEdits(QObject):
 
 
 class RegionLayers(QObject):
-    """Follows the layers of a viewer.
+    """Watches the layers of a viewer.
 
-    `listed` is emitted when layers came, went or have another name; `edited` carries the layer whose regions may have
-    changed, or None where all may have.
+    `listed` is emitted when layers were added, removed or renamed; `edited` carries the layer whose regions may have
+    changed, or None if all may have.
     """
 
     listed = Signal()
@@ -103,7 +104,7 @@ class RegionLayers(QObject):
         self._list_events = events.inserted, events.removed, events.renamed
         self._followed: list[Layer] = []
         self._edits: dict[Layer, _LabelEdits] = {}
-        # several layers come and go in one step
+        # a step of the user often adds or removes several layers
         self._soon = soon(self, self._follow)
         for emitter in self._list_events:
             emitter.connect(self._layers_changed)
@@ -111,11 +112,11 @@ class RegionLayers(QObject):
 
     @property
     def is_settled(self) -> bool:
-        """Whether a signal was emitted for all that came, went or was edited."""
+        """Whether all changes have been reported."""
         return not self._soon.isActive() and all(edits.is_settled for edits in self._edits.values())
 
     def stop(self) -> None:
-        """Follow no more."""
+        """Disconnect from the viewer and its layers."""
         # when Python exits before the window is gone, Qt may have deleted the timer
         with contextlib.suppress(RuntimeError):
             self._soon.stop()
@@ -125,7 +126,7 @@ class RegionLayers(QObject):
             self._leave(layer)
 
     def accept(self, layer: Labels) -> None:
-        """Take the pixels of a layer as they are, without telling of an edit."""
+        """Accept the pixels of a layer as they are, without reporting an edit."""
         if layer in self._edits:
             self._edits[layer].accept()
 
@@ -134,7 +135,7 @@ class RegionLayers(QObject):
         return [(layer.name, layer) for layer in self._viewer.layers if isinstance(layer, Shapes | Labels)]
 
     def has(self, layer: Layer) -> bool:
-        """Whether a layer is still there."""
+        """Whether a layer is still in the viewer."""
         return layer in self._viewer.layers
 
     def foreign_images(self) -> list[Image]:
@@ -161,17 +162,17 @@ class RegionLayers(QObject):
         self._soon.start()
 
     def _follow(self) -> None:
-        there = list(self._viewer.layers)
-        for layer in [one for one in self._followed if one not in there]:
+        layers = list(self._viewer.layers)
+        for layer in [layer for layer in self._followed if layer not in layers]:
             self._leave(layer)
-        for layer in [one for one in there if one not in self._followed]:
+        for layer in [layer for layer in layers if layer not in self._followed]:
             self._join(layer)
         self.listed.emit()
 
     def _join(self, layer: Layer) -> None:
         self._followed.append(layer)
         for emitter in _edit_events(layer):
-            emitter.connect(self._tell_edit)
+            emitter.connect(self._report_edit)
         if isinstance(layer, Labels):
             self._edits[layer] = edits = _LabelEdits(layer)
             edits.edited.connect(partial(self.edited.emit, layer))
@@ -179,11 +180,11 @@ class RegionLayers(QObject):
     def _leave(self, layer: Layer) -> None:
         self._followed.remove(layer)
         for emitter in _edit_events(layer):
-            emitter.disconnect(self._tell_edit)
+            emitter.disconnect(self._report_edit)
         if layer in self._edits:
             self._edits.pop(layer).stop()
 
-    def _tell_edit(self, event: Event) -> None:
+    def _report_edit(self, event: Event) -> None:
         self.edited.emit(event.source if isinstance(event.source, Shapes | Labels) else None)
 
 

@@ -1,9 +1,9 @@
 """Slides and predictions that are open in the viewer, and the names of predictions.
 
-``layer.metadata["napari_hrpn"]`` says what a layer shows: "slide" and "channel" of a layer that was made from a
-slide; "prediction", a dictionary, in the layer of a prediction: "path" of its folder, title of its "checkpoint",
-"colour" in curves and tables, fingerprint of its "slide", whether it is "complete", where it is "finished", the
-"report" of the run that made it, and "helper" in a layer that only helps to look at it, as a hatch does.
+``layer.metadata["napari_hrpn"]`` describes what a layer shows: "slide" and "channel" of a layer made from a slide;
+"prediction", a dictionary, in the layer of a prediction: "path" of its folder, title of its "checkpoint", "colour" in
+curves and tables, fingerprint of its "slide", whether it is "complete", where it is "finished", the "report" of the
+run that made it, and "helper" in a layer that only illustrates it, such as a hatch.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def is_prediction(layer: Layer) -> bool:
 
 
 def is_helper(layer: Layer) -> bool:
-    """Whether a layer only helps to look at a prediction, as a hatch or a difference does."""
+    """Whether a layer only illustrates a prediction, such as a hatch or a difference."""
     return "helper" in prediction_facts(layer)
 
 
 def prediction_facts(layer: Layer) -> dict[str, Any]:
-    """What is known of the prediction that a layer shows."""
+    """Metadata of the prediction that a layer shows."""
     return dict(_metadata(layer).get("prediction", {}))
 
 
@@ -96,14 +96,14 @@ def slide_title(slide: Slide) -> str:
 
 
 def slide_label(slide: Slide) -> str:
-    """Name of a slide, with the image and plane where they are not the first."""
-    places = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
-    where = ", ".join(f"{name} {index}" for name, index in places if index is not None)
-    return f"{slide_title(slide)} ({where})" if where else slide_title(slide)
+    """Name of a slide, with image and plane if the file has several."""
+    indices = [("image", slide.series or None), ("z", slide.z), ("t", slide.t)]
+    plane = ", ".join(f"{name} {index}" for name, index in indices if index is not None)
+    return f"{slide_title(slide)} ({plane})" if plane else slide_title(slide)
 
 
 def replace_slide(layer: Layer, slide: Slide) -> None:
-    """Let a layer stand for the same slide from another source, such as a cache."""
+    """Give a layer the same slide from another source, such as a cache."""
     layer.metadata[KEY] = {**_metadata(layer), "slide": slide}
 
 
@@ -145,35 +145,35 @@ def make_room(viewer: napari.Viewer, slide: Slide) -> None:
         soon(viewer.window._qt_window, lambda: _fit(viewer, slide)).start()
     if hidden and titles:
         show_info(
-            f"{slide_label(slide)} lies on the slides that are open already, so the layers of {', '.join(titles)} are "
-            "hidden: the eyes in the layer list show them again."
+            f"{slide_label(slide)} covers the slides that are open already, so the layers of {', '.join(titles)} are "
+            "hidden: the eye icons in the layer list show them again."
         )
 
 
 def bring_up(viewer: ViewerModel, slide: Slide) -> None:
     """Show a hidden slide in place of the visible ones."""
-    wanted = imaged_layers_of(viewer, slide)
-    others = [layer for layer in viewer.layers if layer not in wanted and (slide_of(layer) or is_prediction(layer))]
-    if wanted and not any(layer.visible for layer in wanted) and any(layer.visible for layer in others):
-        for layer in (*wanted, *others):
-            layer.visible = layer in wanted
+    raised = imaged_layers_of(viewer, slide)
+    others = [layer for layer in viewer.layers if layer not in raised and (slide_of(layer) or is_prediction(layer))]
+    if raised and not any(layer.visible for layer in raised) and any(layer.visible for layer in others):
+        for layer in (*raised, *others):
+            layer.visible = layer in raised
 
 
 def unwrapped(thing: _Thing) -> _Thing:
-    """What is behind the proxy through which napari lets widgets see viewers and layers."""
-    found: _Thing = getattr(thing, "__wrapped__", thing)
-    return found
+    """Return the viewer or layer behind the proxy that napari gives to widgets."""
+    original: _Thing = getattr(thing, "__wrapped__", thing)
+    return original
 
 
 def file_title(checkpoint: str) -> str:
     """Title of a checkpoint as part of a file name."""
     words = re.sub(NOT_IN_FILE_NAMES, "_", " ".join(checkpoint.split()))[:_LONGEST_TITLE]
-    # file systems count bytes
+    # file systems limit names by bytes, and a letter may take several
     return words.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
 
 
 def prediction_name(folder: str, channel: str, checkpoint: str) -> str:
-    """Name of the layer of a prediction: after the slide, the channel, and the title of the checkpoint."""
+    """Name of the layer of a prediction, made of the slide, the channel and the title of the checkpoint."""
     if not checkpoint:
         return f"{folder} {channel}"
     slide, _, rest = folder.rpartition(".predicted")

@@ -39,10 +39,10 @@ _shared: WeakKeyDictionary[Image, _SharedContrast] = WeakKeyDictionary()
 
 
 class _SharedContrast:
-    """Contrast of a prediction: that of the real probe, or of the predicted pixels, until the user sets it."""
+    """Contrast of a prediction: that of the real probe, or of the predicted pixels, until the user changes it."""
 
     def __init__(self, layer: Image, real: Image | None) -> None:
-        # weak, so that a layer that is removed can go
+        # weak references do not keep a removed layer in memory
         self._layer, self._real = ref(layer), None if real is None else ref(real)
         self._is_ours = True
         self._is_setting = False
@@ -52,7 +52,7 @@ class _SharedContrast:
             self._follow()
 
     def suggest(self, limits: tuple[float, float] | None) -> None:
-        """Use limits where there is no real probe."""
+        """Use limits if there is no real probe."""
         if limits is not None and self._real is None:
             self._set(limits)
 
@@ -76,15 +76,15 @@ class _SharedContrast:
 
 
 def share_contrast(layer: Image, real: Image | None) -> _SharedContrast:
-    """Let a prediction follow the contrast of the real probe."""
-    # a widget may have been handed proxies, which do not last
+    """Give a prediction the contrast of the real probe, and follow its changes."""
+    # napari gives widgets short-lived proxies, which a weak reference would lose
     layer, real = unwrapped(layer), unwrapped(real)
     _shared[layer] = _SharedContrast(layer, real)
     return _shared[layer]
 
 
 def newest_prediction(viewer: ViewerModel, reference: Image, preferred: Image | None = None) -> Image | None:
-    """A prediction of the slide that a layer shows."""
+    """Find the newest prediction of the slide that a layer shows, or the preferred one if it is such a prediction."""
     found = [layer for layer in predictions_in(viewer) if pixel_shape(layer) == pixel_shape(reference)]
     slide = slide_of(reference)
     identity = None if slide is None else _identity(slide)
@@ -96,7 +96,7 @@ def newest_prediction(viewer: ViewerModel, reference: Image, preferred: Image | 
 
 
 def settle_soon(viewer: napari.Viewer) -> None:
-    """Put predictions that are being opened on their slides, as soon as they are in the viewer."""
+    """Place predictions that are being opened on their slides, as soon as they are in the viewer."""
     soon(viewer.window._qt_window, lambda: _settle(viewer)).start()
 
 
@@ -115,7 +115,7 @@ def _settle(viewer: napari.Viewer) -> None:
 
 
 def _join(layer: Image, shown: list[Image], probe: int | None) -> None:
-    """Let a prediction that was opened from a file lie on its slide."""
+    """Place a prediction that was opened from a file on its slide."""
     if pixel_shape(shown[0]) != pixel_shape(layer):
         return
     for name, value in placement(shown[0]).items():
@@ -126,12 +126,12 @@ def _join(layer: Image, shown: list[Image], probe: int | None) -> None:
 
 
 def _identity(slide: Slide) -> str | None:
-    """Fingerprint of a slide's file; None where there is no such file."""
+    """Fingerprint of a slide's file; None if there is no such file."""
     return slide_identity(slide) if isinstance(slide.source, Path) and slide.source.exists() else None
 
 
 def finished_part(layer: Image) -> RegionMask | None:
-    """Where a prediction is finished; None where all of it is, or where that is not known."""
+    """Where a prediction is finished; None if all of it is, or if it is not known."""
     facts = prediction_facts(layer)
     return None if facts.get("complete") else facts.get("finished")
 
@@ -144,7 +144,7 @@ def hatch_of(viewer: ViewerModel, predicted: Image) -> Image | None:
 
 
 def add_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:
-    """Hatch what is not predicted yet; the picture is as small as the coarsest level."""
+    """Add a layer that hatches where nothing is predicted yet; its image is small, as a coarse level."""
     remove_hatch(viewer, predicted)
     shown, downsample = _fine_enough(finished, pixel_shape(predicted))
     selected = set(viewer.layers.selection)
@@ -160,14 +160,14 @@ def add_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> No
 
 
 def update_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:
-    """Let a hatch show what is finished now; one that the user has removed stays away."""
+    """Update a hatch; if the user has removed it, nothing is added."""
     hatch = hatch_of(viewer, predicted)
     if hatch is not None:
         hatch.data = _hatched(_fine_enough(finished, pixel_shape(predicted))[0])
 
 
 def remove_hatch(viewer: ViewerModel, predicted: Image) -> None:
-    """Take the hatch of a prediction away, if there is one."""
+    """Remove the hatch of a prediction, if there is one."""
     hatch = hatch_of(viewer, predicted)
     if hatch is not None:
         viewer.layers.remove(hatch)
@@ -182,7 +182,7 @@ def _fine_enough(finished: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[
 
 
 def _hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """A picture of what is not finished."""
+    """Draw the hatch of the unfinished parts as an image with transparency."""
     height, width = finished.shape
     is_stripe = np.add.outer(np.arange(height), np.arange(width)) % _STRIPE_PX < _STRIPE_PX // 2
     picture = np.empty((height, width, 4), np.uint8)

@@ -1,7 +1,7 @@
-"""Pyramids that fill while they are shown: of predictions, of samples, and of files without one.
+"""Pyramids that fill while they are shown: of predictions, of samples, and of files without coarse levels.
 
-Fine levels are read from disk as they are looked at, coarse ones stand in memory: drawing again never reads more
-than the few pieces that a screen covers. Filling happens in any thread, showing in the GUI thread alone.
+Fine levels are read from disk where they are in view, coarse ones stay in memory: drawing again reads only the few
+chunks that a screen covers. Any thread may fill them; only the GUI thread shows them.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 
 REFRESH_MS = 100
 _IN_MEMORY_PX = 2048
-# a level of this many pixels a side is read as a whole fast enough to be looked at
+# a level with sides of at most this many pixels is read whole fast enough for viewing
 _LARGEST_SHOWN = 4096
 
-# of NumPy, dask or zarr
+# an array of NumPy, dask or zarr
 _Array: TypeAlias = Any
 
 
 class Plane:
-    """The only channel of a (c, y, x) array as the two-dimensional array that napari shows.
+    """Two-dimensional view of the only channel of a (c, y, x) array, for napari.
 
-    Nothing is read before it is sliced. The array may come later than the plane; until then all is zero.
+    Nothing is read before it is sliced. The array may be set later; until then all pixels are zero.
     """
 
     ndim = 2
@@ -87,28 +87,28 @@ class LiveLevels:
         return {**level_data(self.levels), "cache": False}
 
     def attach(self, arrays: Sequence[_Array]) -> None:
-        """Give the planes their arrays, where these came later."""
+        """Set the arrays of planes that were made without."""
         for plane, array in zip(self.planes, arrays, strict=True):
             plane.array = array
 
     def load(self, box: Box | None = None) -> None:
-        """Read what is new into the levels in memory. It takes time: not for the GUI thread."""
+        """Read a box, or everything, into the levels in memory. It takes time: not for the GUI thread."""
         self._read(box)
         self._is_loaded[self._window(self._is_loaded.shape, box)] = True
 
     def load_finished(self, boxes: Iterable[Box]) -> None:
-        """Read the levels in memory as a whole, of which only some parts are finished. Not for the GUI thread."""
+        """Read everything into the levels in memory, and mark the finished boxes. Not for the GUI thread."""
         self._read(None)
         for box in boxes:
             self._is_loaded[self._window(self._is_loaded.shape, box)] = True
 
     @property
     def loaded(self) -> RegionMask:
-        """Where something has been loaded, in pixels of the coarsest level; it changes as more is."""
+        """Mask of the loaded area, in pixels of the coarsest level; it grows with every box."""
         return RegionMask(self._is_loaded, self._downsample(self._is_loaded.shape))
 
     def loaded_pixels(self) -> NDArray[Any]:
-        """Pixels of the coarsest level where something was loaded."""
+        """Pixels of the coarsest level in the loaded area."""
         pixels: NDArray[Any] = self.levels[-1][self._is_loaded]
         return pixels
 
@@ -135,19 +135,19 @@ class LiveLevels:
 
 
 def _step(full: int, size: int) -> float:
-    """Fine pixels per coarse pixel; an odd edge makes the ratio of the sizes a little too small."""
+    """Fine pixels per coarse pixel; for an odd side, the ratio of the sizes is a little too small."""
     whole = round(full / size)
     return whole if -(-full // whole) == size else full / size
 
 
 def redrawing(layer: Image) -> ThrottledCallable[[], None]:
-    """A function that draws a layer again: at once, or 100 ms after the last time. For the GUI thread, and cheap."""
-    # napari shows the arrays in memory themselves, so there is no stale copy to be renewed
+    """Make a function that redraws a layer, at most every 100 ms; for the GUI thread."""
+    # napari shows the arrays in memory directly, so a refresh is enough
     return qthrottled(partial(layer.refresh, extent=False), timeout=REFRESH_MS)
 
 
 def needs_cache(slide: Slide) -> bool:
-    """Whether looking at the whole slide would read too much of it."""
+    """Whether showing the whole slide would read too many pixels."""
     flat = slide.stored_levels < len(slide.levels)
     return flat and max(slide.levels[slide.stored_levels - 1].shape[1:]) > _LARGEST_SHOWN
 
@@ -155,7 +155,7 @@ def needs_cache(slide: Slide) -> bool:
 def shown_layers(
     viewer: napari.Viewer, slide: Slide, *, title: str | None = None, visible: bool = True
 ) -> list[LayerData]:
-    """Layers of a slide; the coarse levels of a large flat one come from a cache, or are built in the background."""
+    """Layers of a slide; coarse levels that a large file lacks come from a cache, or are built in the background."""
     from napari.utils.notifications import show_info, show_warning
 
     if not needs_cache(slide):
@@ -165,7 +165,7 @@ def shown_layers(
     except SlideError as error:
         show_warning(f"{slide_title(slide)} has no overview, so zooming out is slow. {error}")
         return slide_layers(slide, title=title, visible=visible)
-    # from the pixels even where means are cached, so that a slide looks the same every time
+    # computed from the slide even if its overview is cached, so that the contrast is always the same
     limits = contrast_limits(slide)
     if cache.complete:
         return slide_layers(cache.as_slide(), title=title, visible=visible, limits=limits)
@@ -185,9 +185,9 @@ def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[Image]:
 
 
 def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> QObject:
-    """Fill levels in the background, and show what comes in the layers that have these levels as their data.
+    """Fill levels in the background, and refresh the layers that show them.
 
-    `fill` is given an event that asks it to stop, and is a generator that loads the levels and yields after each
+    `fill` is called with an event that asks it to stop; it is a generator that loads the levels and yields after each
     part. It returns the slide with these levels, or None if it was stopped.
     """
     return _Grower(viewer, slide, [live.levels[-1] for live in levels], fill)
@@ -226,7 +226,7 @@ class _Grower(QObject):
     def _on_full(self, slide: Slide | None) -> None:
         self._on_news(None)
         for layer, redraw in self._redraw.items():
-            # drawn now, for the last time: this object goes, and what it would still draw goes with it
+            # redrawn now: this object is deleted next, and its throttled redraw with it
             redraw.cancel()
             layer.refresh(extent=False)
         if slide is not None:

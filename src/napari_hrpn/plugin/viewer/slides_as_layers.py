@@ -50,7 +50,7 @@ def slide_layers(
     limits: Sequence[tuple[float, float]] | None = None,
     live: Sequence[LiveLevels] | None = None,
 ) -> list[LayerData]:
-    """A slide as napari layers: one per channel, or a single colour layer for brightfield."""
+    """Convert a slide to napari layers: one per channel, or a single colour layer for brightfield."""
     title = slide_title(slide) if title is None else title
     known = slide.pixel_size_um is not None
     shared = {
@@ -84,7 +84,7 @@ def slide_layers(
 
 
 def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
-    """What is different in the layer of a slide that is a prediction; nothing if it is none."""
+    """Additional attributes for the layer of a slide that is a prediction; none for other slides."""
     record = prediction_record(slide.source)
     if record is None:
         return {}
@@ -105,13 +105,13 @@ def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
 
 
 def level_data(levels: Sequence[Any]) -> dict[str, Any]:
-    """Levels of one channel as napari takes them: a single one is no pyramid."""
+    """Levels of one channel as arguments for napari; a single level is no pyramid."""
     is_pyramid = len(levels) > 1
     return {"data": list(levels) if is_pyramid else levels[0], "multiscale": is_pyramid}
 
 
 def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:
-    """Names of napari colormaps by what channels show."""
+    """Choose napari colormaps by the roles of the channels."""
     if tuple(name.lower() for name in channel_names) == _PHOTOGRAPH:
         return _PHOTOGRAPH
     roles = guess_roles(channel_names)
@@ -126,26 +126,26 @@ def channel_colormaps(channel_names: Sequence[str]) -> tuple[str, ...]:
 
 
 def slider_range(limits: tuple[float, float], dtype: np.dtype) -> tuple[float, float]:
-    """How far the contrast slider of a layer reaches."""
+    """Range of the contrast slider of a layer."""
     low, high = (float(limit) for limit in limits)
     if np.issubdtype(dtype, np.integer):
         info = np.iinfo(dtype)
         if info.bits == 8:
             return float(info.min), float(info.max)
-        wanted = 2.0 ** np.ceil(np.log2(max(2 * high, 2)))
-        return max(float(info.min), min(0.0, 2 * low)), float(max(high, min(wanted - 1, info.max)))
+        reach = 2.0 ** np.ceil(np.log2(max(2 * high, 2)))
+        return max(float(info.min), min(0.0, 2 * low)), float(max(high, min(reach - 1, info.max)))
     return min(0.0, 2 * low), max(2 * high, high + (high - low))
 
 
 def widen_slider(event: Event) -> None:
-    """Give an inserted layer of ours the range of `slider_range`: for ``viewer.layers.events.inserted``."""
+    """Give an inserted layer of this package the range of `slider_range`; for ``viewer.layers.events.inserted``."""
     layer = event.value
     if slide_of(layer) is not None and not layer.rgb:
         layer.contrast_limits_range = slider_range(tuple(layer.contrast_limits), np.dtype(layer.dtype))
 
 
 def slide_from_layers(layers: Sequence[Layer], names: Sequence[str] | None = None) -> Slide:
-    """One slide out of single-channel layers of any origin; channels have the layers' names unless others are given."""
+    """Make one slide of single-channel layers of any origin; `names` replaces the names of the layers."""
     if not layers:
         raise SlideError("There are 0 layers, expected one for each channel: choose layers.")
     for layer in layers:
@@ -165,7 +165,7 @@ def slide_from_layers(layers: Sequence[Layer], names: Sequence[str] | None = Non
 
 
 def pixel_size_um(layer: Layer) -> tuple[float, float] | None:
-    """Height and width of a full-resolution pixel of a layer."""
+    """Height and width of a full-resolution pixel of a layer; None if its unit is no length."""
     sizes = []
     for scale, unit in zip(layer.scale[-2:], layer.units[-2:], strict=True):
         length = 1 * unit
@@ -203,12 +203,12 @@ def _check_place(first: Image, other: Image) -> None:
         if np.abs(distance).max() > 0.5:
             raise SlideError(
                 f"The layers {first.name!r} and {other.name!r} do not lie on each other, expected channels of one "
-                "slide: give them the same scale and place."
+                "slide: give them the same scale and position."
             )
 
 
 def _common_levels(layers: Sequence[Image], source: Path) -> list[da.Array]:
-    """Levels (c, y, x) down to the last that all layers have in the same size."""
+    """Stack the levels of layers as (c, y, x), down to the last one that all have in the same size."""
     pyramids = [list(layer.data) if layer.multiscale else [layer.data] for layer in layers]
     levels = []
     for arrays in zip(*pyramids, strict=False):
@@ -221,6 +221,6 @@ def _common_levels(layers: Sequence[Image], source: Path) -> list[da.Array]:
 def _lazy(array: Any, source: Path) -> da.Array:  # noqa: ANN401 (of NumPy, dask or zarr)
     if not isinstance(array, da.Array):
         chunks = getattr(array, "chunks", None) or (_CHUNK_PX, _CHUNK_PX)
-        # hashing the pixels takes long; the array lives as long as the layers, and the slide made of them again
+        # the name replaces dask's hash of the pixels, which takes long; the array exists as long as its layer
         array = da.from_array(array, chunks=chunks, name=f"layer-{id(array)}")
     return array.astype(accepted_dtype(array.dtype, source))

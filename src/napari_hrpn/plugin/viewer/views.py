@@ -34,9 +34,9 @@ _views: WeakValueDictionary[int, ComparedView] = WeakValueDictionary()
 
 
 class ComparedView(QObject):
-    """The view that a viewer shows; use `compared_view` to get the one of a viewer, and `leave` it in the end.
+    """The view that a viewer shows; `compared_view` returns that of a viewer, and `leave` releases it.
 
-    `changed` is emitted when `shown` is another one.
+    `changed` is emitted when `shown` changes.
     """
 
     changed = Signal()
@@ -54,7 +54,7 @@ class ComparedView(QObject):
         viewer.layers.events.removed.connect(self._note_removal)
 
     def show(self, view: View, real: Image | None, predicted: Image | None) -> None:
-        """Show a view; nothing happens where a layer that it needs is missing."""
+        """Show a view, if the layers that it needs exist."""
         if not can_show(view, real, predicted):
             return
         self._leave_view()
@@ -72,7 +72,7 @@ class ComparedView(QObject):
         self.changed.emit()
 
     def end(self) -> None:
-        """Bring back what was visible before the first view."""
+        """Restore the visibility of layers before the first view."""
         self._leave_view()
         for layer, was_visible in self._before.items():
             if layer in self._viewer.layers:
@@ -81,7 +81,7 @@ class ComparedView(QObject):
         self.changed.emit()
 
     def leave(self) -> None:
-        """Say that a widget needs it no more; with the last one it ends."""
+        """Release the view of a widget; when no widget uses it any more, it ends."""
         self.users -= 1
         if self.users == 0:
             self._viewer.layers.events.removed.disconnect(self._note_removal)
@@ -89,19 +89,19 @@ class ComparedView(QObject):
                 self.end()
 
     def _set_visible(self, view: View, real: Image | None, predicted: Image | None) -> None:
-        wanted = {"real": (real,), "predicted": (predicted,), "difference": ()}.get(view, (real, predicted))
+        shown = {"real": (real,), "predicted": (predicted,), "difference": ()}.get(view, (real, predicted))
         hatch = None if predicted is None or view in ("real", "side by side") else hatch_of(self._viewer, predicted)
         for layer in self._viewer.layers:
             if isinstance(layer, Image):
-                layer.visible = layer in wanted or layer == hatch
+                layer.visible = layer in shown or layer == hatch
             else:
-                # drawn layers would take places of the grid
+                # each visible layer would take a cell of the grid
                 layer.visible = self._before.get(layer, True) and view != "side by side"
 
     def _show_grid(self, real: Image | None, predicted: Image | None) -> None:
         grid = self._viewer.canvas.grid
         self._grid_before = grid.enabled, tuple(grid.shape), grid.stride
-        # the real probe is to the left, wherever it is in the list
+        # a negative stride reverses the grid: the real probe is always on the left
         is_first = self._viewer.layers.index(real) < self._viewer.layers.index(predicted)
         grid.stride = 1 if is_first else -1
         grid.shape, grid.enabled = (1, 2), True
@@ -135,13 +135,13 @@ class ComparedView(QObject):
             self._difference.refresh(extent=False)
 
     def _note_removal(self, event: Event) -> None:
-        # layers may be proxies, which are equal but not the same
+        # layers may be proxies, which are equal but not identical
         if event.value == self._difference or any(event.value == layer for layer in self._compared):
             self.end()
 
 
 def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
-    """Whether there is what a view needs."""
+    """Whether the layers of a view exist and fit."""
     if view == "real":
         return real is not None
     if view == "predicted":
@@ -150,8 +150,8 @@ def can_show(view: View, real: Image | None, predicted: Image | None) -> bool:
 
 
 def compared_view(viewer: napari.Viewer) -> ComparedView:
-    """The view of a viewer, which all its widgets share."""
-    # napari gives each widget another wrapper
+    """Return the view of a viewer, which all its widgets share."""
+    # napari gives each widget a proxy of its own
     key = id(unwrapped(viewer))
     found = _views.get(key)
     if found is None or found.users == 0:
@@ -161,7 +161,7 @@ def compared_view(viewer: napari.Viewer) -> ComparedView:
 
 
 class Difference(Plane):
-    """Predicted minus real pixels of one level, as an array that is computed where it is sliced."""
+    """Array of predicted minus real pixels of one level, which is computed when it is sliced."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class Difference(Plane):
 
     def _is_finished(self, finished: RegionMask, key: Any) -> NDArray[np.bool_]:  # noqa: ANN401
         rows, columns = (
-            # a pixel is where its middle is
+            # a pixel belongs to the cell of the mask that holds its centre
             np.atleast_1d(np.minimum((np.arange(size)[part] + 0.5) * pixel // square, cells - 1).astype(np.intp))
             for size, part, pixel, square, cells in zip(
                 self.shape, key, self._downsample, finished.downsample, finished.mask.shape, strict=True
@@ -193,7 +193,7 @@ class Difference(Plane):
 
 
 def _difference_layer(real: Image, predicted: Image) -> dict[str, Any]:
-    """What to add to a viewer to show predicted minus real, on all levels that both have."""
+    """Arguments for a layer of predicted minus real, on all levels that both have."""
     of_real = {level.shape: level for level in _levels(real)}
     finished, (height, width) = finished_part(predicted), pixel_shape(predicted)
     levels = [

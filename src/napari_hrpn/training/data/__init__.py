@@ -1,1 +1,1 @@
-"""Patches of the slides that are trained on: cut, kept, chosen, scaled and put together to batches."""
+"""Patches of the training slides: cutting, cache, sampling, intensity scaling and batches."""

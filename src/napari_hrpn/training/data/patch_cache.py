@@ -1,7 +1,7 @@
-"""Patch cache of one slide on disk, as `cut_patches` leaves it; what is not whole is not opened.
+"""Patch cache of one slide on disk, written by `cut_patches`; an incomplete cache is not opened.
 
-A folder holds `patches.npy`, `cells.npy` (every cell that was chosen, and which patch it became) and, put there last,
-`complete.json`.
+A folder holds `patches.npy`, `cells.npy` (every cell that was chosen, and the patch cut from it) and `complete.json`,
+which is written last.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class PatchCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if (whole := _whole(folder)) is None:
-            msg = f"{folder} holds no complete patches; have them cut again."
+        if (content := _content(folder)) is None:
+            msg = f"{folder} holds no complete patches; run the training again to cut them."
             raise TrainingError(msg)
-        record, chosen = whole
+        record, chosen = content
         self.slide_shape: tuple[int, int] = tuple(record["slide_shape"])
         self.cell_px = int(record["shape"][-1])
         self._shape, self._dtype = tuple(record["shape"]), np.dtype(record["dtype"])
@@ -55,7 +55,7 @@ class PatchCache:
         self.close()
 
     def __reduce__(self) -> tuple[type[PatchCache], tuple[Path]]:
-        # to another process goes the place, never the pixels
+        # another process gets the folder, never the pixels
         return PatchCache, (self.folder,)
 
     @property
@@ -68,56 +68,56 @@ class PatchCache:
         return self._patches
 
     def close(self) -> None:
-        """Let go of the file, as soon as nobody holds pixels of it; it opens again when it is asked for."""
+        """Close the file, once no array refers to its pixels; `patches` opens it again."""
         self._patches = None
 
     def window(self, y0: int, x0: int, side: int) -> NDArray[np.generic]:
-        """Pixels of any square of the slide."""
+        """Return the pixels of any square of the slide; those outside the cells of the cache are zero."""
         cell = self.cell_px
         row, column = y0 // cell, x0 // cell
         pixels_on_disk = np.asarray(self.patches)
         self._refuse_shortened()
         if side == cell and (row * cell, column * cell) == (y0, x0) and self.numbers[row, column] >= 0:
-            whole: NDArray[np.generic] = pixels_on_disk[self.numbers[row, column]]
-            return whole
+            patch: NDArray[np.generic] = pixels_on_disk[self.numbers[row, column]]
+            return patch
         pixels = np.zeros((self._shape[1], side, side), self._dtype)
         last = [(min(first + side, size) - 1) // cell for first, size in zip((y0, x0), self.slide_shape, strict=True)]
         for i in range(row, last[0] + 1):
             for j in range(column, last[1] + 1):
                 if (number := self.numbers[i, j]) >= 0:
-                    there, here = zip(_overlap(y0, side, i, cell), _overlap(x0, side, j, cell), strict=True)
-                    pixels[:, here[0], here[1]] = pixels_on_disk[number][:, there[0], there[1]]
+                    in_cell, in_window = zip(_overlap(y0, side, i, cell), _overlap(x0, side, j, cell), strict=True)
+                    pixels[:, in_window[0], in_window[1]] = pixels_on_disk[number][:, in_cell[0], in_cell[1]]
         return pixels
 
     def _refuse_shortened(self) -> None:
-        """Say in a sentence that the file was cut short meanwhile: reading beyond its end would end the process."""
+        """Refuse a file that has become shorter: reading a memory map beyond its end would crash the program."""
         try:
-            # of a string, as this is asked for every window
+            # a string is faster than a Path, and this runs for every window
             is_short = os.stat(self._file).st_size < self._bytes  # noqa: PTH116
         except OSError:
             is_short = True
         if is_short:
-            what = f"{self._file} was cut short or deleted while it was learnt from"
+            what = f"{self._file} was shortened or deleted during the training"
             msg = f"{what}; run the training again to cut it anew."
             raise TrainingError(msg)
 
 
 def patches_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """What an .npy file begins with, equally long for any number of patches."""
-    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    # numpy leaves room for the first number to grow: a file can be begun before it is known
+    """Make the header of an .npy file, equally long for any number of patches."""
+    facts = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    # numpy leaves room for a larger first dimension: a file can be begun before the number of patches is known
     buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, described)
+    np.lib.format.write_array_header_1_0(buffer, facts)
     return buffer.getvalue()
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a cache that is complete and of the size it should be."""
-    return _whole(folder) is not None
+    """Whether a folder holds a complete cache whose file has the expected size."""
+    return _content(folder) is not None
 
 
 def read_cells(folder: Path) -> NDArray[np.void] | None:
-    """Cells that were chosen, with the patch that each became."""
+    """Read the cells that were chosen, with the number of the patch cut from each."""
     try:
         cells: NDArray[np.void] = np.load(folder / CELLS, allow_pickle=False)
     except (OSError, ValueError, EOFError):
@@ -125,8 +125,8 @@ def read_cells(folder: Path) -> NDArray[np.void] | None:
     return cells if cells.dtype == CHOSEN and cells.ndim == 1 else None
 
 
-def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]] | None:
-    """Record and cells of a cache; None where it is not whole."""
+def _content(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]] | None:
+    """Read record and cells of a cache; None if it is incomplete."""
     try:
         record = saved_json(folder / COMPLETE, TrainingError) or {}
         format_, shape, dtype = record["format"], tuple(record["shape"]), np.dtype(record["dtype"])
@@ -141,6 +141,6 @@ def _whole(folder: Path) -> tuple[dict[str, Any], NDArray[np.void]] | None:
 
 
 def _overlap(start: int, side: int, index: int, cell: int) -> tuple[slice, slice]:
-    """Part of a cell that a window covers, counted in the cell and in the window."""
+    """Rows, or columns, of a cell that a window covers, counted in the cell and in the window."""
     first, last = max(start, index * cell), min(start + side, (index + 1) * cell)
     return slice(first - index * cell, last - index * cell), slice(first - start, last - start)

@@ -1,6 +1,6 @@
-"""Cutting of slides into patches: each slide is read in one pass, by blocks of whole chunks, and can be gone on with.
+"""Cutting of slides into patches: each slide is read once, in blocks of whole chunks, and cutting can be resumed.
 
-A cache is kept by what decides its pixels, so that runs share it; what is written counts only when it is whole.
+The name of a cache folder is a hash of all that decides its pixels, so that runs can share it.
 """
 
 from __future__ import annotations
@@ -54,38 +54,38 @@ _BLOCK_PX = 2048
 def cut_patches(
     slides: Sequence[TrainingSlide], settings: TrainingSettings, folder: Path, stop: threading.Event | None = None
 ) -> Generator[CutReport, None, tuple[PatchCache, ...]]:
-    """Cut slides into patches on disk, or find them there.
+    """Cut slides into patches on disk, unless they are there already.
 
     A cell whose inputs are all zero is dropped. The generator may be closed, and the program killed, at any time;
-    the next run goes on. While another program cuts the same slide, this one waits for it.
+    the next run resumes the cutting. While another program cuts the same slide, this one waits for it.
 
     Parameters
     ----------
     slides : sequence of TrainingSlide
-        One may occur twice, with other regions.
+        The slides; one may occur twice, with different regions.
     settings : TrainingSettings
-        Sampling, size of a patch, least overlap and tissue.
+        Settings of the training: sampling, size of a patch, minimum overlap and tissue.
     folder : pathlib.Path
-        Of all caches; each is a folder in it.
+        Folder of all caches; each cache is a folder in it.
     stop : threading.Event, optional
         Once set, nothing more is cut after the next report.
 
     Yields
     ------
     CutReport
-        After each block of a slide, and once for a slide that is there already.
+        Progress after each block of a slide, and once for a slide that is cut already.
 
     Returns
     -------
     tuple of PatchCache
-        One per slide, in their order, to be closed by the caller; none when it was stopped.
+        One cache per slide, in their order, to be closed by the caller; none if the cutting was stopped.
 
     Raises
     ------
     TrainingError
-        When a slide has no patch, which is known before anything is written, or the disk cannot be written.
+        If a slide has no patch, which is known before anything is written, or the disk cannot be written.
     SlideError
-        When a slide cannot be read.
+        If a slide cannot be read.
     """
     cuts = [_SlideCut(slide, settings, folder) for slide in slides]
     for cut in cuts:
@@ -104,7 +104,7 @@ def cut_patches(
 
 
 def patch_cache_bytes(slides: Sequence[TrainingSlide], settings: TrainingSettings, folder: Path) -> int:
-    """Disk that cutting would still take, at most: blank patches, which take none, are not known before.
+    """Disk space that the cutting will still take at most: blank patches take none, but are found only then.
 
     Parameters
     ----------
@@ -113,18 +113,18 @@ def patch_cache_bytes(slides: Sequence[TrainingSlide], settings: TrainingSetting
     settings : TrainingSettings
         As for `cut_patches`.
     folder : pathlib.Path
-        Of all caches.
+        Folder of all caches.
 
     Returns
     -------
     int
-        Bytes; 0 when all caches are there.
+        Bytes; 0 if all caches are complete.
     """
     return _bytes_left([_SlideCut(slide, settings, folder) for slide in slides])
 
 
 class _SlideCut:
-    """What is to be cut from one slide, and the folder it goes to, which is named by all that decides the pixels."""
+    """Cells of one slide that are cut, and the folder of its cache, named by a hash of all that decides the pixels."""
 
     def __init__(self, slide: TrainingSlide, settings: TrainingSettings, folder: Path) -> None:
         self.cells = selected_cells(slide, settings)
@@ -141,32 +141,32 @@ class _SlideCut:
         """Refuse a slide that gives no patch."""
         if patches_in(self.cells, self._slide, settings):
             return
-        where = []
+        conditions = []
         if self._slide.regions is not None:
-            where.append(f"{settings.minimum_overlap:.0%} of it in the annotated regions")
+            conditions.append(f"{settings.minimum_overlap:.0%} of it in the annotated regions")
         if settings.minimum_tissue > 0:
-            where.append(f"{settings.minimum_tissue:.0%} of it tissue")
+            conditions.append(f"{settings.minimum_tissue:.0%} of it tissue")
         msg = (
-            f"{self.name} has no patch of {settings.patch_px} px with {' and '.join(where)}; take larger regions, "
+            f"{self.name} has no patch of {settings.patch_px} px with {' and '.join(conditions)}; take larger regions, "
             "smaller patches or a lower minimum."
         )
         raise TrainingError(msg)
 
     def begun(self) -> NDArray[np.void]:
-        """Cells as an earlier run left them; none looked at where it left nothing that can be gone on with."""
+        """Read the cells as an earlier run left them; all are uncut if it left nothing that can be resumed."""
         fresh = np.zeros(len(self.cells), CHOSEN)
         fresh[list(self.cells.dtype.names or ())] = self.cells
         fresh["patch"] = NOT_CUT
-        found = read_cells(self.folder)
+        former = read_cells(self.folder)
         path = self.folder / PATCHES
-        if found is None or len(found) != len(fresh) or not path.is_file():
+        if former is None or len(former) != len(fresh) or not path.is_file():
             return fresh
-        needed = len(self._header) + _progress(found)[1] * self.patch_bytes
-        return found if path.stat().st_size >= needed else fresh
+        needed = len(self._header) + _progress(former)[1] * self.patch_bytes
+        return former if path.stat().st_size >= needed else fresh
 
     def finished(self) -> Iterator[tuple[int, int]]:
-        """Cut what is not there yet; yields how many cells have been looked at and how many patches there are."""
-        # beside the cache, not in it: it stays when the cache is begun anew
+        """Cut the cells that are not cut yet; yields the numbers of cells that were read and of patches."""
+        # the lock lies beside the cache, not in it: it stays when the cache is begun anew
         path = self.folder.with_name(f"{self.folder.name}.lock")
         while True:
             try:
@@ -185,13 +185,13 @@ class _SlideCut:
 
     @cached_property
     def _header(self) -> bytes:
-        """Beginning of the file, as if no cell were blank."""
+        """Header of the file as if no cell were blank; `_seal` writes the final one."""
         return patches_header((len(self.cells), *self._patch_shape), self._pixels.dtype)
 
     def _cut_rest(self) -> Iterator[tuple[int, int]]:
         cells = self.begun()
         if _progress(cells)[0] == 0:
-            # a new file, not the old one cut short: another program may still read that
+            # a new file instead of the old one truncated: another program may still read the old one
             remove(self.folder)
             self.folder.mkdir(parents=True)
             (self.folder / PATCHES).write_bytes(self._header)
@@ -207,7 +207,7 @@ class _SlideCut:
             self._seal(_progress(cells)[1], file)
 
     def _blocks(self) -> list[NDArray[np.intp]]:
-        """Cells that are read together, by their numbers, in the order of the slide's own chunks."""
+        """Group the cells that are read together, by their numbers, in the order of the slide's chunks."""
         height, width = (rounded_up(max(_BLOCK_PX, *sizes), self._patch_shape[1]) for sizes in self._pixels.chunks[1:])
         row, column = self.cells["y0"] // height, self.cells["x0"] // width
         block = row * (self._pixels.shape[2] // width + 1) + column
@@ -223,16 +223,16 @@ class _SlideCut:
             cells["patch"][index] = kept
             kept += 1
         file.flush()
-        # a block counts once its cells are written, which is after its patches
+        # cells are written after their patches: a block whose cells are not written is cut again when resumed
         self._write_cells(cells)
 
     def _read(self, cells: NDArray[np.void]) -> Iterator[NDArray[np.generic] | None]:
-        """Patches of neighbouring cells, read at once; None for one whose inputs are all zero."""
+        """Read the patches of neighbouring cells at once; None for a patch whose inputs are all zero."""
         top, left = int(cells["y0"].min()), int(cells["x0"].min())
         bottom, right = int((cells["y0"] + cells["height"]).max()), int((cells["x0"] + cells["width"]).max())
-        wanted = sorted(set(self._channels))
-        block = self._pixels[:, top:bottom, left:right][wanted].compute(scheduler="threads")
-        order = [wanted.index(channel) for channel in self._channels]
+        channels = sorted(set(self._channels))
+        block = self._pixels[:, top:bottom, left:right][channels].compute(scheduler="threads")
+        order = [channels.index(channel) for channel in self._channels]
         for _, _, y0, x0, height, width in cells.tolist():
             patch = np.zeros(self._patch_shape, block.dtype)
             for channel, source in enumerate(order):
@@ -244,7 +244,7 @@ class _SlideCut:
             np.save(file, cells)
 
     def _seal(self, patches: int, file: BinaryIO) -> None:
-        """Write how many patches there are, and mark the cache as complete, last of all."""
+        """Write the number of patches, and last of all mark the cache as complete."""
         if not patches:
             msg = (
                 f"{self.name} is blank in its input channels wherever patches may lie; check its channels, or leave it "
@@ -269,7 +269,7 @@ class _SlideCut:
 
 
 def _progress(cells: NDArray[np.void]) -> tuple[int, int]:
-    """Cells that have been looked at, and patches that they became."""
+    """Count the cells that have been read, and the patches cut from them."""
     return int(np.count_nonzero(cells["patch"] != NOT_CUT)), int(np.count_nonzero(cells["patch"] >= 0))
 
 

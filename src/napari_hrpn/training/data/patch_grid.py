@@ -1,6 +1,6 @@
-"""Grid of patches over a slide, and which of its cells are cut: chosen by masks, without a pixel read.
+"""Grid of cells over a slide, and the choice of those that are cut into patches: by masks, without reading pixels.
 
-Cells at the lower and right border reach over it; their height and width say how much of them is slide.
+Cells at the lower and right border reach over it; their height and width cover only the part on the slide.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 CELL = np.dtype([(name, np.int32) for name in ("row", "column", "y0", "x0", "height", "width")])
 _SMALLEST_CROP_CELL_PX = 512
 BLANK, NOT_CUT = -1, -2
-"""A cell's number among the patches, where it has become none."""
-# what is left of a share by rounding; far below a pixel of the largest patch
+"""Numbers of cells that have no patch."""
+# shares differ by this much through rounding; it is far below a pixel of the largest patch
 ROUNDING = 1e-8
 
 
 def _grid_cells(shape: tuple[int, int], patch_px: int) -> NDArray[np.void]:
-    """Cut a slide into cells that do not overlap and cover every pixel."""
+    """Lay cells over a slide that do not overlap and cover every pixel."""
     rows, columns = (np.arange(-(-size // patch_px), dtype=np.int32) for size in shape)
     cells = np.zeros(len(rows) * len(columns), CELL)
     cells["row"] = np.repeat(rows, len(columns))
@@ -41,11 +41,12 @@ def cell_px(settings: TrainingSettings) -> int:
     """Side of the cells that a slide is cut into."""
     if settings.sampling == "grid":
         return settings.patch_px
+    # random crops lie across cells: larger cells make fewer pieces to join
     return max(settings.patch_px, _SMALLEST_CROP_CELL_PX)
 
 
 def selected_cells(slide: TrainingSlide, settings: TrainingSettings) -> NDArray[np.void]:
-    """Cells of a slide that are cut, from its masks alone."""
+    """Choose the cells of a slide that are cut, from its masks alone."""
     cells = _grid_cells(slide.slide.shape, cell_px(settings))
     chosen = np.ones(len(cells), bool)
     if slide.regions is not None:
@@ -58,7 +59,7 @@ def selected_cells(slide: TrainingSlide, settings: TrainingSettings) -> NDArray[
 
 
 def edges(cells: NDArray[np.void]) -> tuple[NDArray[np.int32], ...]:
-    """First row, row after the last, first column, column after the last of cells."""
+    """Rows and columns of cells, half-open: first row, row after the last, first column, column after the last."""
     y0, x0 = cells["y0"], cells["x0"]
     return y0, y0 + cells["height"], x0, x0 + cells["width"]
 
@@ -78,7 +79,7 @@ class CoveredArea:
         np.cumsum(sums, axis=1, out=sums)
 
     def pixels(self, y0: ArrayLike, y1: ArrayLike, x0: ArrayLike, x1: ArrayLike) -> NDArray[np.float64]:
-        """Full-resolution pixels of each rectangle inside the mask."""
+        """Count the full-resolution pixels of each rectangle inside the mask."""
         top, bottom = self._weights(y0, 0), self._weights(y1, 0)
         left, right = self._weights(x0, 1), self._weights(x1, 1)
         inside = self._before(bottom, right) - self._before(top, right)
@@ -86,12 +87,12 @@ class CoveredArea:
         return np.asarray(inside * (self._downsample[0] * self._downsample[1]))
 
     def share(self, y0: ArrayLike, y1: ArrayLike, x0: ArrayLike, x1: ArrayLike) -> NDArray[np.float64]:
-        """Share of each rectangle that is inside, 0 to 1."""
+        """Share of each rectangle inside the mask, 0 to 1."""
         area = np.subtract(y1, y0, dtype=np.float64) * np.subtract(x1, x0, dtype=np.float64)
         return np.asarray(self.pixels(y0, y1, x0, x1) / area)
 
     def _weights(self, position: ArrayLike, axis: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Index into the table and the way from there to the next, 0 to 1."""
+        """Index into the table, and the fraction of the way to the next entry, 0 to 1."""
         size = self._size[axis]
         exact = np.clip(np.asarray(position, np.float64) / self._downsample[axis], 0, size)
         index = np.minimum(exact.astype(np.intp), size - 1)
@@ -110,5 +111,5 @@ class CoveredArea:
 
 
 def suffices(share: NDArray[np.float64], minimum: float) -> NDArray[np.bool_]:
-    """Whether shares reach a minimum; a share of nothing never does."""
+    """Whether shares reach a minimum; a share of 0 never does."""
     return np.asarray((share >= minimum - ROUNDING) & (share > ROUNDING))

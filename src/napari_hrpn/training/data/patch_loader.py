@@ -1,6 +1,6 @@
-"""Batches of patches from the caches, made ahead of the network by a few threads that end with the generator.
+"""Batches of patches from the caches, prepared in advance by a few threads that end with the generator.
 
-The same seed, epoch and step give the same batch to the bit, however many threads there are and wherever it begins.
+The same seed, epoch and step give the same batch to the bit, for any number of threads and any first step.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _Array = TypeVar("_Array")
 Arrays: TypeAlias = "Batch[NDArray[Any]]"
 AHEAD = 4
-# columns that are turned at once: few enough that their rows stay in the processor's nearest cache
+# rows that are transposed at once: few enough that they stay in the processor's level 1 cache
 _STRIP_PX = 32
 
 
@@ -51,16 +51,16 @@ class PatchSource:
     """A slide that patches are taken from."""
 
     cache: PatchCache
-    regions: RegionMask | None  # Where patches may lie; None: wherever the cache has them
-    scaling: IntensityScaling  # Of kind "fixed", the slide's own percentiles put in
+    regions: RegionMask | None  # where patches may lie; None means everywhere
+    scaling: IntensityScaling  # of kind "fixed", with the slide's own percentiles if the recipe measures them
 
 
 class PatchFeed:
-    """Batches to learn from, epoch by epoch.
+    """Training batches, epoch by epoch.
 
-    With "grid", every patch that lies in the regions comes once per epoch, in an order shuffled over all slides; the
-    last batch of an epoch is as small as it turns out. With "crops", all batches are full: random squares, any
-    position in the regions as likely as any other.
+    With "grid", every patch in the regions comes once per epoch, in an order shuffled over all slides; the last batch
+    of an epoch may be smaller. With "crops", all batches are full and hold random squares; every position in the
+    regions is equally likely.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PatchFeed:
         self._make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=settings.padding_counts)
         sampler = GridSampler if settings.sampling == "grid" else CropSampler
         self._sampler = sampler(sources, settings)
-        self.steps = self._sampler.steps  # Batches per epoch
+        self.steps = self._sampler.steps  # batches per epoch
 
     def batches(self, epoch: int, first_step: int = 0) -> Generator[Arrays, None, None]:
         """Batches of an epoch."""
@@ -90,7 +90,7 @@ class PatchFeed:
 def validation_batches(
     sources: Sequence[PatchSource], settings: TrainingSettings, batch: int, share: tuple[int, int] = (0, 1)
 ) -> Generator[Arrays, None, None]:
-    """Fixed patches to judge a network by: they don't overlap, are not turned, and come slide by slide, row by row."""
+    """Batches of fixed validation patches, which do not overlap and are not turned, slide by slide and row by row."""
     part, parts = share
     fixed = fixed_patches(sources, settings)[part::parts]
     make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=False)
@@ -104,7 +104,7 @@ def _threads(share: tuple[int, int]) -> int:
 def _made_ahead(
     make: partial[Arrays], patches: Iterable[NDArray[np.int64]], threads: int
 ) -> Generator[Arrays, None, None]:
-    """Batches in order, a few of them made while the first is used."""
+    """Yield batches in order; a few are prepared while the first is used."""
     pending = deque[Future[Arrays]]()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="patches")
     try:
@@ -147,13 +147,13 @@ def _batch(
 
 
 def _turned(pixels: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
-    """One of the eight flips and turns of a square, of shape (c, y, x)."""
+    """Flip and turn a square of shape (c, y, x) in one of eight ways."""
     if turn & 1:
         pixels = pixels[:, ::-1]
     if turn & 2:
         pixels = pixels[:, :, ::-1]
     if not turn & 4:
-        # reading backwards while scaling costs more than a copy
+        # scaling is slower on a flipped view than on a copy of it
         return np.ascontiguousarray(pixels)
     turned = np.empty_like(pixels, order="C")
     for first in range(0, pixels.shape[1], _STRIP_PX):
@@ -162,23 +162,23 @@ def _turned(pixels: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
 
 
 class _BufferPool:
-    """Arrays whose memory is lent again when they, and all views of them, are gone.
+    """Arrays whose memory is used again once they, and all views of them, are deleted.
 
-    Fresh pages from the kernel cost more than filling them.
+    New memory from the operating system takes longer to get than to fill.
     """
 
     def __init__(self) -> None:
         self._free: defaultdict[int, list[memoryview]] = defaultdict(list)
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Lend an array."""
+        """Return an uninitialised array."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         try:
             memory = self._free[size].pop()
         except IndexError:
             memory = np.empty(size, np.uint8).data
-        # all views, those of torch too, hold on to this array: numpy never lets them skip it, as it is no view of
-        # another array
+        # an array of `frombuffer` is no view of another array: numpy makes it the base of all views, those of torch
+        # too, so that it is deleted last
         root = np.frombuffer(memory, dtype)
         weakref.finalize(root, self._free[size].append, memory).atexit = False
         return root.reshape(shape)

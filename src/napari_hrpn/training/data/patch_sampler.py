@@ -1,8 +1,8 @@
-"""Patches of every step and of the validation: cells of the grid in a random order, or random crops.
+"""Sampling of the patches of every step and of the validation: cells of the grid in a random order, or random crops.
 
-Seed, epoch and step alone decide them, so that a training can go on anywhere. A patch is a row of numbers: its slide,
-its first row and column, and one of the eight turns of a square. A crop lies wholly on cells that were cut or are
-blank, with enough of it in the regions; every position that qualifies is equally likely.
+Seed, epoch and step alone decide them, so that a training can be resumed anywhere. A patch is a row of numbers: its
+slide, its first row and column, and one of the eight turns of a square. A crop lies wholly on cells that were cut or
+are blank, with enough of it in the regions; every position that qualifies is equally likely.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ _SEARCHED = 1 << 16
 
 
 def count_patches(slide: TrainingSlide, settings: TrainingSettings) -> int:
-    """How many patches a slide gives, from its masks alone; blank ones are found out when it is cut.
+    """Count the patches of a slide, from its masks alone; blank patches are found only when it is cut.
 
     Parameters
     ----------
     slide : TrainingSlide
-        With its regions.
+        The slide, with its regions.
     settings : TrainingSettings
-        How it is cut.
+        Settings of the training.
 
     Returns
     -------
     int
-        Cells of the grid that are cut; with random crops as many as cover the regions once. 0 where none fits.
+        Cells of the grid that are cut; with random crops, as many as cover the regions once. 0 if none fits.
     """
     return patches_in(selected_cells(slide, settings), slide, settings)
 
 
 def patches_in(cells: NDArray[np.void], slide: TrainingSlide, settings: TrainingSettings) -> int:
-    """How many patches chosen cells give; see `count_patches`."""
+    """Count the patches of chosen cells; see `count_patches`."""
     if settings.sampling == "grid":
         return len(cells)
     shape, side = slide.slide.shape, cell_px(settings)
@@ -91,12 +91,12 @@ class GridSampler:
 
 
 class CropSampler:
-    """Random crops; slides take part by the pixels of their regions."""
+    """Random crops; each slide is as likely as its share of the pixels of all regions."""
 
     def __init__(self, sources: Sequence[PatchSource], settings: TrainingSettings) -> None:
         self._settings = settings
         self._positions = [_crop_positions(source.cache, source.regions, settings) for source in sources]
-        pixels = np.array([found.pixels if found.known is not None else 0.0 for found in self._positions])
+        pixels = np.array([crops.pixels if crops.known is not None else 0.0 for crops in self._positions])
         if pixels.sum() == 0:
             raise _no_patch(settings)
         self._weights = pixels / pixels.sum()
@@ -111,19 +111,19 @@ class CropSampler:
         turns = _turns(random, settings, settings.batch)
         corners = np.empty((settings.batch, 2), np.int64)
         for source, count in zip(*np.unique(sources, return_counts=True), strict=True):
-            # backwards, as trainings of earlier versions took them
+            # in reverse order, so that trainings of earlier versions can be resumed
             corners[sources == source] = self._positions[source].draw(random, int(count))[::-1]
         return np.column_stack([sources, corners, turns])
 
 
 def fixed_patches(sources: Sequence[PatchSource], settings: TrainingSettings) -> NDArray[np.int64]:
-    """Patches that do not overlap and are not turned, slide by slide and row by row; shape (n, 4)."""
+    """List patches that do not overlap and are not turned, slide by slide and row by row; shape (n, 4)."""
     corners_of = _cell_corners if settings.sampling == "grid" else _crop_corners
-    found = [corners_of(source.cache, source.regions, settings) for source in sources]
-    numbers = np.repeat(np.arange(len(found)), [len(corners) for corners in found])
+    corners = [corners_of(source.cache, source.regions, settings) for source in sources]
+    numbers = np.repeat(np.arange(len(corners)), [len(of_source) for of_source in corners])
     if not len(numbers):
         raise _no_patch(settings)
-    return np.column_stack([numbers, np.concatenate(found), np.zeros_like(numbers)]).astype(np.int64)
+    return np.column_stack([numbers, np.concatenate(corners), np.zeros_like(numbers)]).astype(np.int64)
 
 
 def _cell_corners(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> NDArray[np.int64]:
@@ -157,7 +157,7 @@ def _no_patch(settings: TrainingSettings) -> TrainingError:
 
 
 def _random_of_step(settings: TrainingSettings, epoch: int, step: int) -> np.random.Generator:
-    # numpy takes (seed, epoch) for (seed, epoch, 0), which is the order of the patches
+    # step + 1: to numpy, the seed (seed, epoch, 0) is that of the order of the patches, (seed, epoch)
     return np.random.default_rng([settings.seed, epoch, step + 1])
 
 
@@ -166,7 +166,7 @@ def _turns(random: np.random.Generator, settings: TrainingSettings, count: int) 
 
 
 class _CropPositions:
-    """First pixels of the crops that a slide may give; only on a smaller slide does a crop reach over the border."""
+    """First pixels of the crops of a slide; a crop reaches over the border only if the slide is smaller than it."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class _CropPositions:
         return float(self._regions.pixels(y0, y1, x0, x1).sum())
 
     def allowed(self, y: NDArray[np.intp], x: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Whether crops with these first pixels may be taken; what reaches over the slide does not count."""
+        """Whether crops with these first pixels may be taken; parts beyond the slide do not count."""
         y1, x1 = np.minimum(y + self._height, self._shape[0]), np.minimum(x + self._width, self._shape[1])
         rows, columns = ((first // self._cell_px, (last - 1) // self._cell_px) for first, last in ((y, y1), (x, x1)))
         touched = np.stack([self._numbers[corner] for corner in product(rows, columns)])
@@ -203,7 +203,7 @@ class _CropPositions:
         return np.asarray(on_cells & suffices(self._regions.share(y, y1, x, x1), self._minimum))
 
     def draw(self, random: np.random.Generator, count: int) -> NDArray[np.intp]:
-        """Draw crops, each position that is allowed as likely as the others."""
+        """Draw crops; all allowed positions are equally likely."""
         found = np.empty((0, 2), np.intp)
         for round_ in range(_ROUNDS):
             tries = (count - len(found)) << min(round_ + 1, 12)
@@ -219,7 +219,7 @@ class _CropPositions:
         last_y, last_x = self._shape[0] - self._height + 1, self._shape[1] - self._width + 1
         y0, x0 = np.arange(0, last_y, step)[:, None], np.arange(0, last_x, step)[None, :]
         y1, x1 = np.minimum(y0 + step, last_y), np.minimum(x0 + step, last_x)
-        # what all crops of a block cover together, and what each of them covers
+        # the pixels that some crop of a block covers, and those that every crop of it covers
         union = (y0, y1 - 1 + self._height, x0, x1 - 1 + self._width)
         common = (y1 - 1, y0 + self._height, x1 - 1, x0 + self._width)
         side = float(self._cell_px)
@@ -230,14 +230,14 @@ class _CropPositions:
         return np.stack([np.broadcast_to(edge, possible.shape)[possible] for edge in (y0, y1, x0, x1)], axis=1)
 
     def _positions(self, numbers: NDArray[np.int64]) -> NDArray[np.intp]:
-        """Positions of the candidate blocks by their number, counted through all blocks."""
+        """Positions in the candidate blocks by their number, counted through all blocks."""
         index = np.searchsorted(self._ends, numbers, side="right")
         y0, y1, x0, x1 = self._blocks[index].T
         within = numbers - (self._ends[index] - (y1 - y0) * (x1 - x0))
         return np.stack([y0 + within // (x1 - x0), x0 + within % (x1 - x0)], axis=1)
 
     def _first_found(self) -> tuple[int, int] | None:
-        """A position that is allowed, None where there is none among all middles of blocks and many at random."""
+        """Find an allowed position among the middles of all blocks and many random ones; None if there is none."""
         if not len(self._blocks):
             return None
         random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Learners: what a step of the training of each network is."""
+"""Learners: one training step of each network."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 def make_learner(settings: TrainingSettings, device: str, team: ProcessGroup = SINGLE) -> Learner:
-    """Network of some settings on a device, ready to learn."""
+    """Make the network of some settings on a device, with its optimiser."""
     precision: str = settings.precision
     if precision == "auto":
+        # a device that computes bfloat16 in software is slower with it than with float32
         precision = "bf16" if device != "mps" and computes_in(device, "bf16") else "fp32"
     learner: Learner = resolve_name(NETWORKS[settings.model].learner)(settings, device, precision, team=team)
     return learner

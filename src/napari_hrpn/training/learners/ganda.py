@@ -31,7 +31,7 @@ _DISCRIMINATOR_WEIGHT = 0.5
 
 
 class GANDALearner(Learner):
-    """Learns a GANDA."""
+    """Trains a GANDA."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class GANDALearner(Learner):
         return [*self.network.buffers(), *judge.parameters(), *judge.buffers()], self._discriminator_optimiser
 
     def _learn(self, pieces: Sequence[Batch[Tensor]]) -> tuple[Tensor, Tensor]:
-        """Both turns, but for the generator's step."""
+        """Train the discriminator, and compute the gradients of the generator."""
         valid = self._count(pieces)
         patches = torch.full_like(valid, sum(len(piece.target) for piece in pieces))
         patches, valid = self._team.sum(torch.stack([patches, valid])).unbind()
-        # with a single piece, what the discriminator is shown serves the generator's turn as well
+        # with a single piece, the images generated for the discriminator serve the generator's turn as well
         generated = self._computed(self.network, pieces[0].inputs) if len(pieces) == 1 else None
         self._teach_discriminator(pieces, generated, patches.float())
         return self._teach_generator(pieces, generated, patches.float(), valid), valid
@@ -101,7 +101,7 @@ class GANDALearner(Learner):
 
 @contextmanager
 def _kept_statistics(network: nn.Module) -> Iterator[None]:
-    """Let batches be normalised as in training without counting them into the running statistics."""
+    """Normalise batches as in training, without counting them into the running statistics."""
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for layer in layers:
         layer.track_running_stats = False

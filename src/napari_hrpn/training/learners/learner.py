@@ -1,4 +1,4 @@
-"""One step of learning by the mean squared error, optimisers of the recipes, and the state of a network that learns."""
+"""Learner: a training step by the mean squared error, the optimisers of the recipes, and the state of the network."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _FIRST_RATE_SHARE = 0.04
 
 
 class ProcessGroup:
-    """A single device, and the base of several: each of them must call the same methods in the same order.
+    """Group of processes with one device each; this base class is a single one.
 
-    After each step all devices hold the same network.
+    All processes must call the same methods in the same order. After each step they hold the same network.
     """
 
-    rank, size = 0, 1  # The first, 0, writes and reports
+    rank, size = 0, 1  # the process with rank 0 writes and reports
 
     def sum(self, numbers: Tensor) -> Tensor:
         """Sum numbers over the devices."""
         return numbers
 
     def unite(self, *networks: nn.Module) -> None:
-        """Sum the gradients of what is learnt now, and average the batch statistics."""
+        """Sum the gradients of the weights that learn now, and average the batch statistics."""
 
     def from_first(self, *numbers: float) -> tuple[float, ...]:
-        """Numbers of the first device: clocks and events differ."""
+        """Return the numbers of the first device: clocks and events differ between processes."""
         return numbers
 
 
@@ -50,7 +50,7 @@ SINGLE = ProcessGroup()
 
 
 class Learner:
-    """A network, its optimiser, and averaged weights where the recipe wants them; a subclass for each network."""
+    """A network, its optimiser, and averaged weights if the recipe has them; networks may have a subclass."""
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class Learner:
     def step(self, pieces: Sequence[Batch[Tensor]], learning_rate: float) -> float:
         """Learn from one batch; returns its mean squared error in the network's numbers, over the valid pixels.
 
-        The batch comes in pieces that fit the device's memory; gradients are added up over them, and over the
-        devices that learn together, so that the step is that of the whole batch. A device may have no piece of it.
-        A step that fails leaves everything as it was, to be taken again.
+        The batch comes in pieces that fit into the device's memory; gradients are summed over the pieces and over the
+        devices, so that the step is that of the whole batch. A device may have no piece of it. A step that fails
+        leaves everything as it was, so that it can be repeated.
         """
         for part in self._parts().values():
             if isinstance(part, nn.Module):
@@ -88,16 +88,16 @@ class Learner:
         if self._average is not None:
             self._average.update(self.network, self._steps)
         self._steps += 1
-        # the host waits for the device here alone
+        # only here the program waits for the device: both numbers are read at once
         error_read, n_read = torch.stack([error, n]).tolist()
         return float(error_read / max(1, n_read))
 
     def evaluated(self) -> nn.Module:
-        """Network to predict with, in evaluation mode: averaged weights where the recipe averages."""
+        """Return the network to predict with, in evaluation mode: with averaged weights if the recipe has them."""
         return (self.network if self._average is None else self._average.network).eval()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that decides the steps to come, by name."""
+        """Return weights and states of the optimisers by name: all that decides the next steps."""
         named = {"steps": torch.tensor(self._steps)}
         for part, holder in self._kept_parts().items():
             held = holder.state_dict() if isinstance(holder, nn.Module) else _optimiser_tensors(holder)
@@ -105,10 +105,10 @@ class Learner:
         return named
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from such tensors, bit for bit."""
+        """Resume from the result of `tensors`, bit for bit."""
         for part, holder in self._kept_parts().items():
-            start = f"{part}."
-            held = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+            prefix = f"{part}."
+            held = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
             if isinstance(holder, nn.Module):
                 holder.load_state_dict(held)
             else:
@@ -116,7 +116,7 @@ class Learner:
         self._steps = int(tensors["steps"])
 
     def _parts(self) -> dict[str, nn.Module | Optimizer]:
-        """What learns, by the name that it has in the state of a run."""
+        """Networks and optimisers that a step changes, by their names in the state of a run."""
         return {"network": self.network, "optimiser": self._optimiser}
 
     def _kept_parts(self) -> dict[str, nn.Module | Optimizer]:
@@ -124,11 +124,11 @@ class Learner:
         return {**self._parts(), **average}
 
     def _changed_before_the_step(self) -> tuple[list[Tensor], Optimizer | None]:
-        """What `_learn` changes of itself: tensors, and an optimiser that takes its step already there."""
+        """Tensors that `_learn` changes, and an optimiser that makes its step there; a failed step restores them."""
         return list(self.network.buffers()), None
 
     def _learn(self, pieces: Sequence[Batch[Tensor]]) -> tuple[Tensor, Tensor]:
-        """Gradients of the whole batch; returns the sum of its squared errors, and of how many pixels."""
+        """Compute the gradients of the whole batch; returns the sum of its squared errors, and its valid pixels."""
         n = self._team.sum(self._count(pieces))
         error = torch.zeros_like(n)
         for piece in pieces:
@@ -140,7 +140,8 @@ class Learner:
         return self._team.sum(error), n
 
     def _count(self, pieces: Sequence[Batch[Tensor]]) -> Tensor:
-        """Valid pixels, counted on the device."""
+        """Count the valid pixels on the device."""
+        # Apple GPUs have no float64
         dtype = torch.float32 if self._device.type == "mps" else torch.float64
         total = torch.zeros((), dtype=dtype, device=self._device)
         for piece in pieces:
@@ -158,7 +159,7 @@ class Learner:
 
 
 def make_optimiser(settings: TrainingSettings, parameters: Iterable[nn.Parameter]) -> Optimizer:
-    """Optimiser of a recipe."""
+    """Make the optimiser of a recipe."""
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimiser == "rmsprop":
         return torch.optim.RMSprop(parameters, rate, momentum=settings.momentum, weight_decay=decay)
@@ -188,7 +189,7 @@ def _optimiser_tensors(optimiser: Optimizer) -> dict[str, Tensor]:
 
 
 def _load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put a state back that `_optimiser_tensors` gave."""
+    """Restore a state that `_optimiser_tensors` returned."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -198,23 +199,24 @@ def _load_optimiser(optimiser: Optimizer, tensors: Mapping[str, Tensor]) -> None
 
 
 def _laid_out_like(parameter: Tensor, tensor: Tensor) -> Tensor:
-    # a fused step goes through parameter and state as they lie in memory, and a file does not keep how they lay
+    # a fused step needs parameter and state in the same memory layout, which a file does not keep
     if tensor.shape != parameter.shape:
         return tensor
     return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)
 
 
 class _WeightAverage:
-    """Exponential moving average of weights and batch statistics: it predicts better while the weights still jump."""
+    """Exponential moving average of weights and batch statistics; it predicts better while the weights fluctuate."""
 
     def __init__(self, network: nn.Module, kept: float) -> None:
         self.network = copy.deepcopy(network).requires_grad_(requires_grad=False).eval()
         self._kept = kept
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after a step."""
+        """Add the weights after a step to the average."""
         averaged, latest = self.network.state_dict(), network.state_dict()
         smooth = [name for name, tensor in averaged.items() if tensor.is_floating_point()]
+        # at first the average follows the weights closely: it began with random ones
         kept = min(self._kept, (1 + step) / (10 + step))
         with torch.no_grad():
             pull = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
@@ -225,7 +227,7 @@ class _WeightAverage:
 
 @contextmanager
 def _undone_on_failure(tensors: Iterable[Tensor], optimiser: Optimizer | None = None) -> Iterator[None]:
-    """Put tensors and an optimiser back where a block fails, so that the step can be taken again in smaller pieces."""
+    """Restore tensors and an optimiser if a block fails, so that the step can be repeated in smaller pieces."""
     held = list(tensors)
     is_new = optimiser is not None and not optimiser.state
     if optimiser is not None:
@@ -244,7 +246,7 @@ def _undone_on_failure(tensors: Iterable[Tensor], optimiser: Optimizer | None = 
 
 
 def flattened(tensors: Sequence[Tensor]) -> Tensor:
-    """Many small tensors copied into a long one: one message, or one copy, instead of hundreds."""
+    """Copy many small tensors into one long tensor: one message, or one copy, instead of hundreds."""
     return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
 
 
