@@ -183,7 +183,7 @@ class DistributionsWidget(MeasuringWidget):
             [
                 self.figure_entry(what, plot),
                 self.table_entry("Values of the plot", what, "CSV", plot.rows),
-                self.table_entry("Distances", "distances", "CSV of the table above", self._distances),
+                self.table_entry("How far apart", "distances", "CSV of the table above", self._distances),
             ]
         )
 
