@@ -176,7 +176,7 @@ def pixel_size_warnings(
         return ()
     if slide.pixel_size_um is None:
         return (
-            f"{slide.source.name} does not say its pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
+            f"{slide.source.name} has no pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
             "and at another pixel size the prediction means little.",
         )
     largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
@@ -270,7 +270,7 @@ def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings)
         return 1.0, 1.0
     if slide.pixel_size_um is None or trained is None:
         source = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
-        msg = f"{source} does not say its pixel size, so the slide cannot be resampled; predict without resampling."
+        msg = f"{source} has no pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
     factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
     if not 1 / _FURTHEST_FACTOR <= min(factors) <= max(factors) <= _FURTHEST_FACTOR:

@@ -161,7 +161,7 @@ def _penetration(page: Page, content: Plain, part: Plain | None) -> None:
     density = {key: number(value) for key, value in part["density"].items() if key != "reason"}
     page.text(
         f"{density['vessels']} vessels in {density['tissue_mm2']} mm² of tissue: {density['vessels_per_mm2']} per mm², "
-        f"{density['vessel_area_fraction']} of its area, {density['vessel_length_mm_per_mm2']} mm of middle line per "
+        f"{density['vessel_area_fraction']} of its area, {density['vessel_length_mm_per_mm2']} mm of centreline per "
         f"mm². Nuclei: {density['cells']}, {density['cells_per_mm2']} per mm². {_vessels_are(part)} "
         "Area and length are those inside the tissue. A vessel counts if its centroid is in the tissue, also if the "
         "border cuts it: there is no correction for edges, so the number per mm² is too high in a small field."

@@ -49,7 +49,7 @@ def test_a_slide_is_judged_once_it_is_chosen(
     assert "differences between bright places are lost" in " ".join(box.tooltip.split())
     # the form has said already that the pixel size is missing, and which one is wanted
     assert "pixel size" not in told
-    assert "does not say its pixel size" in text_of(widget.settings_form.warning_label)
+    assert "has no pixel size" in text_of(widget.settings_form.warning_label)
     widget.slide_form.role_boxes["probe"].value = None
     qtbot.waitUntil(lambda: "DAPI" in text_of(widget.quality_label), timeout=WAIT_MS)
     assert "QD:" not in text_of(widget.quality_label)
