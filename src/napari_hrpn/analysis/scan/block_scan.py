@@ -130,12 +130,12 @@ class BlockCounter(Protocol[_Found]):
     ----------
     border : int
         Number of rows and columns around a block that the counter needs.
-    bordered : tuple of str
-        Names of the channels of which it needs them.
+    bordered : tuple of dask.array.Array
+        Channels of which it needs them.
     """
 
     border: int = 0
-    bordered: tuple[str, ...] = ()
+    bordered: tuple[da.Array, ...] = ()
 
     def count(self, block: PixelBlock) -> _Found:
         """Count a block; several threads or processes may do so at once, so the counter must not change."""
@@ -154,7 +154,8 @@ class BlockMap(Protocol):
 def count_block(box: Box, counters: Sequence[BlockCounter[Any]]) -> list[Any]:
     """Let counters count one block."""
     border = max((counter.border for counter in counters), default=0)
-    block = PixelBlock(*box, border=border, bordered={name for counter in counters for name in counter.bordered})
+    bordered = {channel.name for counter in counters for channel in counter.bordered}
+    block = PixelBlock(*box, border=border, bordered=bordered)
     return [counter.count(block) for counter in counters]
 
 

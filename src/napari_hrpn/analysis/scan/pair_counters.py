@@ -179,7 +179,7 @@ class RegionCounter(BlockCounter[CountedPairs | None]):
     ) -> None:
         self._channels, self._bins, self._inside, self._sides = channels, bins, inside, sides_px
         self._windows, self._finished, self.border = windows, finished, windows.border
-        self.bordered = tuple(channel.name for channel in channels) if windows.border else ()
+        self.bordered = channels if windows.border else ()
         self._counted: CountedPairs | None = None
 
     @property

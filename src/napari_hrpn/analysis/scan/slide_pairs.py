@@ -140,7 +140,7 @@ class PairCounter(BlockCounter["BlockResult"]):
         windows: Windows = NO_WINDOWS,
     ) -> None:
         self._windows, self.border = windows, windows.border
-        self.bordered = tuple(channel.name for channel in channels) if windows.border else ()
+        self.bordered = channels if windows.border else ()
         self._channels, self._bins, self._tissue, self._finished = channels, bins, tissue, finished
         self._rois, self._sides, self._settle = rois, block_sides_px, settle
         self._densities = len(rois) if densities is None else densities
