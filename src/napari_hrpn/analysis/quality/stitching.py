@@ -112,7 +112,8 @@ def _found(axis: str, profiles: Sequence[NDArray[np.float64]], downsample: float
     trusted, highest = _trusted_score(len(spectra)), float(score.max())
     if highest < trusted:
         return Stitching(axis, math.nan, math.nan, highest, "no period stands out")
-    best = int(allowed[_fundamental(score, allowed, trusted)])
+    power = np.prod([amplitudes[allowed] for _, amplitudes in spectra], axis=0)
+    best = int(allowed[_summit(power, _fundamental(score, allowed, trusted))])
     depth = max(4 * float(amplitudes[best]) for _, amplitudes in spectra)
     return Stitching(axis, _PADDING * extent / best * downsample, depth, highest)
 
@@ -125,6 +126,15 @@ def _fundamental(score: NDArray[np.float64], places: NDArray[np.intp], trusted: 
         if len(near) and score[near].max() >= trusted:
             return int(near[score[near].argmax()])
     return highest
+
+
+def _summit(power: NDArray[np.float64], place: int) -> int:
+    """Index of the nearest peak of the power, because a strong peak is part of its own surroundings."""
+    before = -1
+    while place != before:
+        before, first = place, max(0, place - 1)
+        place = first + int(power[first : place + 2].argmax())
+    return place
 
 
 def _trusted_score(channels: int) -> float:
