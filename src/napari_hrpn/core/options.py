@@ -77,7 +77,8 @@ class Option:
         """Sentence on what is wrong with a value; empty if nothing is."""
         if value is None or not (self.choices or self.is_number):
             return ""
-        if self.is_number and isinstance(value, Real):
+        # for a type checker, int is no Real
+        if self.is_number and isinstance(value, int | Real):
             # whole numbers are compared exactly; comparisons with NaN are false, so NaN is refused
             number = value if isinstance(value, int) else float(value)
             is_right = self.minimum <= number <= self.maximum and self.above < number < math.inf
