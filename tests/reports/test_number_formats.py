@@ -108,3 +108,9 @@ def test_every_metric_of_a_page_has_its_definition() -> None:
         if metric.views:
             assert DEFINITIONS[metric.title] == metric.definition
     assert all(words.endswith(".") for words in DEFINITIONS.values())
+
+
+@steady
+@given(st.floats(1000, 1e15), DIGITS)
+def test_a_number_from_1000_is_whole_in_groups_of_three(value: float, digits: int) -> None:
+    assert number(value, digits) == f"{round(value):,}"
