@@ -6,12 +6,16 @@ The check of a value, the form, the command-line option and the manual's table a
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache
 from numbers import Real
 from types import MappingProxyType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+# a larger whole number has no float to be shown as
+_LARGEST = int(sys.float_info.max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +77,14 @@ class Option:
         """Sentence on what is wrong with a value; empty if nothing is."""
         if value is None or not (self.choices or self.is_number):
             return ""
-        if self.is_number and isinstance(value, Real):
-            # comparisons with NaN are false, so NaN is refused
-            number = float(value)
+        # for a type checker, int is no Real
+        if self.is_number and isinstance(value, int | Real):
+            # whole numbers are compared exactly; comparisons with NaN are false, so NaN is refused
+            number = value if isinstance(value, int) else float(value)
             is_right = self.minimum <= number <= self.maximum and self.above < number < math.inf
             is_right &= self.multiple == 1 or number % self.multiple == 0
-            shown = f"{number:g} {self.unit}".strip()
+            is_huge = isinstance(number, int) and abs(number) > _LARGEST
+            shown = "too large" if is_huge else f"{number:g} {self.unit}".strip()
         else:
             is_right, shown = value in self.choices, repr(value)
         noun = self.noun or self.name.replace("_", " ")

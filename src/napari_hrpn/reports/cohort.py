@@ -137,20 +137,20 @@ def cohort_rows(evaluations: Sequence[Plain]) -> tuple[CohortTumour, ...]:
                         key = str(evaluation["about"]["tumour"]), str(name), region
                         slides[key].append(_numbers(evaluation, prediction, region))
     return tuple(
-        CohortTumour(*key, len(rows), {name: _mean([row[name] for row in rows]) for name in rows[0]})
+        CohortTumour(*key, len(rows), {name: _mean(_column(rows, name)) for name in _names(rows)})
         for key, rows in slides.items()
     )
 
 
 def cohort_summary(tumours: Sequence[CohortTumour]) -> list[Plain]:
     """Mean, SD and interval of each number over the tumours."""
-    groups: dict[tuple[str, str], list[CohortTumour]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for row in tumours:
-        groups[row.prediction, row.region].append(row)
+        groups[row.prediction, row.region].append(row.numbers)
     return [
-        {"prediction": prediction, "region": region, "number": name, **_spread([row.numbers[name] for row in rows])}
+        {"prediction": prediction, "region": region, "number": name, **_spread(_column(rows, name))}
         for (prediction, region), rows in groups.items()
-        for name in rows[0].numbers
+        for name in _names(rows)
         if name != "n"
     ]
 
@@ -162,8 +162,8 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
     differences = []
     for first, second in combinations(names, 2):
         for region in ("tissue", "frame"):
-            both = [
-                (numbers[first, region, tumour], numbers[second, region, tumour])
+            rows = [
+                _difference(numbers[first, region, tumour], numbers[second, region, tumour])
                 for tumour in dict.fromkeys(row.tumour for row in tumours)
                 if (first, region, tumour) in numbers and (second, region, tumour) in numbers
             ]
@@ -173,12 +173,25 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
                     "second": second,
                     "region": region,
                     "number": name,
-                    **_spread([a[name] - b[name] for a, b in both]),
+                    **_spread(_column(rows, name)),
                 }
-                for name in (both[0][0] if both else ())
+                for name in _names(rows)
                 if name not in ("n", *_SLIDE_NUMBERS) and not name.startswith("real_")
             ]
     return differences
+
+
+# slides with and without known tissue have different numbers in a region
+def _names(rows: Sequence[Mapping[str, float]]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _column(rows: Sequence[Mapping[str, float]], name: str) -> list[float]:
+    return [row.get(name, math.nan) for row in rows]
+
+
+def _difference(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    return {name: first.get(name, math.nan) - second.get(name, math.nan) for name in _names([first, second])}
 
 
 def _numbers(evaluation: Plain, prediction: Plain, region: str) -> dict[str, float]:

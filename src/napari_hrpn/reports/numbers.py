@@ -40,9 +40,9 @@ def number(value: float | None, digits: int = 3) -> str:
         return "0"
     if size >= 1000:
         return f"{value:,.0f}"
-    if size and size < 10.0**-digits:
+    if size < 10.0**-digits:
         return f"{value:.{digits - 1}g}"
-    return f"{value:.{digits if size < 10 else max(0, digits - len(str(int(size))) + 1)}f}".replace("-0.000", "0.000")
+    return f"{value:.{digits if size < 10 else max(0, digits - len(str(int(size))) + 1)}f}"
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
@@ -133,7 +134,8 @@ class PenetrationSettings:
             _check_distances(name, getattr(self, name), self.furthest_um)
         for name in ("furthest_um", "band_edges_um"):
             in_shells = np.atleast_1d(getattr(self, name)) / self.shell_um
-            if not np.allclose(in_shells, np.rint(in_shells)) or in_shells.min(initial=1) < 1:
+            are_whole = np.isfinite(in_shells).all() and np.allclose(in_shells, np.rint(in_shells))
+            if not are_whole or in_shells.min(initial=1) < 1:
                 msg = f"{name} is {getattr(self, name)}; expected multiples of shell_um, {self.shell_um:g}"
                 raise AnalysisError(msg)
 
@@ -154,9 +156,8 @@ class PenetrationSettings:
 
 
 def _check_distances(name: str, distances: tuple[float, ...], furthest: float) -> None:
-    if not all(0 < a < b for a, b in zip(distances, (*distances[1:], math.inf), strict=True)) or any(
-        not d <= furthest for d in distances
-    ):
+    rise = all(0 < a < b for a, b in pairwise((*distances, math.inf)))
+    if not rise or any(not d <= furthest for d in distances):
         msg = f"{name} is {distances}; expected rising distances above 0 and up to furthest_um, {furthest:g}"
         raise AnalysisError(msg)
 
