@@ -188,7 +188,10 @@ class _VesselModel(QAbstractTableModel):
             self.layoutAboutToBeChanged.emit()
             rising = order == Qt.SortOrder.AscendingOrder
             values = self._frame.iloc[:, column].sort_values(ascending=rising, kind="stable")
+            rows, moved = values.index.get_indexer(self._shown.index).tolist(), self.persistentIndexList()
             self._shown = self._frame.loc[values.index]
+            # the selection follows its vessel
+            self.changePersistentIndexList(moved, [self.index(rows[old.row()], old.column()) for old in moved])
             self.layoutChanged.emit()
 
     def label_at(self, row: int) -> int:
