@@ -154,9 +154,9 @@ class _VesselModel(QAbstractTableModel):
         """Names of the columns, as in a saved file."""
         return list(self._frame.columns)
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """Number of vessels."""
-        return len(self._frame)
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 (Qt's name)
+        """Number of vessels; a cell has no rows in it."""
+        return 0 if parent is not None and parent.isValid() else len(self._frame)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
         """Number of columns."""
