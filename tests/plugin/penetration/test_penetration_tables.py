@@ -45,10 +45,12 @@ VESSELS = [
 
 
 @pytest.fixture
-def view(qtbot):
+def view(qtbot, qtmodeltester):
     made = VesselTableView()
     qtbot.addWidget(made)
     made.show_rows(VESSELS)
+    # Qt's own check of a model
+    qtmodeltester.check(made.model())
     return made
 
 
