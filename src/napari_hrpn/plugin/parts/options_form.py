@@ -21,6 +21,7 @@ from magicgui import use_app
 from magicgui.backends._qtpy.widgets import QBaseRangedWidget
 from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 from magicgui.widgets.bases import RangedWidget
+from qtpy.QtCore import QSignalBlocker
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy
 
@@ -170,11 +171,14 @@ class _NumberField(RangedWidget):
         return round(shown / self._scale, 6) if self._option.is_share else shown
 
     def set_value(self, value: _Value) -> None:
-        shown = self.native.minimum() if value is None else self._scale * value
-        self.native.setValue(shown)
+        shown, before = self.native.minimum() if value is None else self._scale * value, self.native.value()
+        with QSignalBlocker(self.native):
+            self.native.setValue(shown)
         if self.native.minimum() <= shown <= self.native.maximum():
             # digits that the box does not show are kept until the user changes the number
             self._exact = self.native.value(), value
+        if self.native.value() != before:
+            self.native.valueChanged.emit(self.native.value())
 
     def _on_value_change(self, _: object = None) -> None:
         self.changed.emit(self.value)

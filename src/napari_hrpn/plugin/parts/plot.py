@@ -237,10 +237,10 @@ def number_log_axis(axes: Axes) -> None:
     from matplotlib.ticker import LogFormatter
 
     class Plain(LogFormatter):
-        """1e4 and 1e5, where matplotlib writes 1e4 and 1e+05."""
+        """1e5 and 1e−5, where matplotlib writes 1e+05 and 1e−05."""
 
         def __call__(self, x: float, pos: int | None = None) -> str:
-            return str(super().__call__(x, pos)).replace("e+0", "e").replace("e-0", "e-")
+            return str(super().__call__(x, pos)).replace("e+0", "e").replace("e\u22120", "e\u2212")
 
     axes.set_yscale("log", nonpositive="mask")
     for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):

@@ -154,9 +154,9 @@ class _VesselModel(QAbstractTableModel):
         """Names of the columns, as in a saved file."""
         return list(self._frame.columns)
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """Number of vessels."""
-        return len(self._frame)
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 (Qt's name)
+        """Number of vessels; a cell has no rows in it."""
+        return 0 if parent is not None and parent.isValid() else len(self._frame)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
         """Number of columns."""
@@ -188,7 +188,10 @@ class _VesselModel(QAbstractTableModel):
             self.layoutAboutToBeChanged.emit()
             rising = order == Qt.SortOrder.AscendingOrder
             values = self._frame.iloc[:, column].sort_values(ascending=rising, kind="stable")
+            rows, moved = values.index.get_indexer(self._shown.index).tolist(), self.persistentIndexList()
             self._shown = self._frame.loc[values.index]
+            # the selection follows its vessel
+            self.changePersistentIndexList(moved, [self.index(rows[old.row()], old.column()) for old in moved])
             self.layoutChanged.emit()
 
     def label_at(self, row: int) -> int:

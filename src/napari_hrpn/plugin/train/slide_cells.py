@@ -117,9 +117,9 @@ class SlidesModel(QAbstractTableModel):
         mark = f"{WARNING_MARK} " if warnings_of(row.findings) else ""
         return (f"{mark}{row.label}", row.tumour, row.part, row.regions)[column]
 
-    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
-        """Number of slides."""
-        return len(self.rows)
+    def rowCount(self, parent: QModelIndex | None = None) -> int:  # noqa: N802 (Qt's name)
+        """Number of slides; a cell has no rows in it."""
+        return 0 if parent is not None and parent.isValid() else len(self.rows)
 
     def columnCount(self, parent: QModelIndex | None = None) -> int:  # noqa: ARG002, N802 (Qt's name)
         """Number of columns."""
