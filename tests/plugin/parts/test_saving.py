@@ -170,3 +170,8 @@ def test_endings_and_entries_of_the_menu(qtbot):
     for entry in reversed(entries):
         entry.trigger()
     assert done == ["two", "one"]
+
+
+def test_a_value_stands_under_its_name_in_whatever_order_a_row_has_them(tmp_path):
+    write_table([{"n": 1, "r": 0.5}, {"r": 0.25, "n": 2}], tmp_path / "rows.csv")
+    assert (tmp_path / "rows.csv").read_text("utf-8") == "n,r\n1,0.5\n2,0.25\n"

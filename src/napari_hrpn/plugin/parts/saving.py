@@ -151,7 +151,7 @@ def write_table(rows: Sequence[Row], path: Path, *, overwrite: bool = False) -> 
     ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(map(csv_cell, rows[0]))
-        writer.writerows([csv_cell(_field(value)) for value in row.values()] for row in rows)
+        writer.writerows([csv_cell(_field(row[name])) for name in rows[0]] for row in rows)
 
 
 def write_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:
