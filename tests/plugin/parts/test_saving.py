@@ -81,7 +81,7 @@ def test_a_file_of_the_user_is_replaced_only_when_asked_and_never_half_written(t
     def rows():
         yield "not a row"
 
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         write_table([{"a": 1}, *rows()], path, overwrite=True)
     assert path.read_text() == "mine"
     write_table([{"a": 1}], path, overwrite=True)
