@@ -111,17 +111,6 @@ class BackgroundRun(QObject):
             self.finished.emit()
 
 
-def begin(
-    work: Work, take: Callable[[Any], None], fail: Callable[[BaseException], None], *, is_polite: bool = True
-) -> BackgroundRun:
-    """Start work; `take` is called in the GUI thread with its result, or `fail` with the exception."""
-    run = BackgroundRun(work, is_polite=is_polite)
-    run.returned.connect(take)
-    run.failed.connect(fail)
-    run.start()
-    return run
-
-
 class NewestTask(QObject):
     """One task at a time in another thread: a new task replaces the former one."""
 

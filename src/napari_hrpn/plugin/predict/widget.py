@@ -12,7 +12,7 @@ from napari.layers import Shapes
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, once
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.forms import FolderField, field_row, form_rows
 from napari_hrpn.plugin.parts.messages import (
@@ -76,7 +76,8 @@ class PredictWidget(DockedWidget):
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
-        self._looking = self._look_for_devices()
+        self._looking = NewestTask()
+        self._look_for_devices()
         self.checkpoint_form.read()
 
     @property
@@ -153,8 +154,8 @@ class PredictWidget(DockedWidget):
         self.predict_button.changed.connect(self.predict)
         self.cancel_button.changed.connect(self.cancel)
 
-    def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_devices), self._take_devices, self._show_failure, is_polite=False)
+    def _look_for_devices(self) -> None:
+        self._looking.do(once(find_devices), self._take_devices, self._show_failure, is_polite=False)
 
     def _take_devices(self, devices: tuple[Device, ...]) -> None:
         self._is_ready = True
@@ -305,5 +306,5 @@ class PredictWidget(DockedWidget):
             panel.clear()
         # the time left is removed from the numbers
         panel.numbers_label.setText(panel.numbers_label.text().split(", ")[0])
-        self._looking = self._look_for_devices()
+        self._look_for_devices()
         self._update_form()

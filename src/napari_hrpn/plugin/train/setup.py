@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
-from napari_hrpn.plugin.background import BackgroundRun, begin, soon
+from napari_hrpn.plugin.background import NewestTask, soon
 from napari_hrpn.plugin.parts.forms import FolderField, form_rows
 from napari_hrpn.plugin.parts.messages import UserError, breakable, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
@@ -61,7 +61,7 @@ class TrainingSetup(QWidget):
         self._is_paused = True
         self._is_checked = False
         self._quality = QualityLook()
-        self._looking: BackgroundRun | None = None
+        self._looking = NewestTask()
         self.slides_table = SlidesTable(viewer)
         self.training_form = TrainingForm()
         self.folder_form = FolderField(
@@ -166,15 +166,12 @@ class TrainingSetup(QWidget):
             self._take_refusal(error)
             return
         self._show_words("Checking the slides …")
-        self._looking = begin(partial(look_ahead, job), self._take_prospect, self._take_refusal)
-        self._looking.yielded.connect(self._take_news)
+        self._looking.do(partial(look_ahead, job), self._take_prospect, self._take_refusal, self._take_news)
 
     def _forget_look(self) -> None:
         self._is_checked = False
         self._soon.stop()
-        if self._looking is not None:
-            self._looking.abandon()
-            self._looking = None
+        self._looking.abandon()
 
     def _take_news(self, news: RunFolderState | tuple[int | None, ...]) -> None:
         if isinstance(news, RunFolderState):
@@ -184,7 +181,6 @@ class TrainingSetup(QWidget):
             self.slides_table.set_patch_counts(news)
 
     def _take_prospect(self, prospect: tuple[str, tuple[str, ...]] | None) -> None:
-        self._looking = None
         if prospect is not None:
             self._is_checked = True
             words, warnings = prospect
@@ -192,7 +188,6 @@ class TrainingSetup(QWidget):
             self._progress.warning_label.warn(warnings)
 
     def _take_refusal(self, error: BaseException) -> None:
-        self._looking = None
         self.slides_table.set_patch_counts(())
         self._progress.warning_label.warn(())
         self._show_words(sentence_of(error))

@@ -10,7 +10,7 @@ import napari.viewer
 from napari.utils.notifications import show_info
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QTabWidget, QVBoxLayout
 
-from napari_hrpn.plugin.background import BackgroundRun, NewestTask, begin, once
+from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.messages import PROBLEM, UserError, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.plot import PlotTheme
@@ -38,7 +38,7 @@ class TrainWidget(DockedWidget):
         super().__init__()
         self._viewer = viewer
         self._is_ready = False
-        self._run: BackgroundRun | None = None
+        self._run = NewestTask()
         self._reading = NewestTask()
         self.progress = TrainingProgress()
         self.setup = TrainingSetup(viewer, self.progress)
@@ -53,13 +53,14 @@ class TrainWidget(DockedWidget):
         self._lay_out()
         self._connect()
         self._theme = PlotTheme(self, viewer, [self.page.curves])
-        self._looking = self._look_for_devices()
+        self._looking = NewestTask()
+        self._look_for_devices()
         self._update_buttons()
 
     @property
     def is_running(self) -> bool:
         """Whether a network is being trained."""
-        return self._run is not None
+        return self._run.is_busy
 
     @property
     def message(self) -> str:
@@ -78,13 +79,12 @@ class TrainWidget(DockedWidget):
         self.setup.pause()
         self.progress.start()
         self.progress.say("Checking the slides …")
-        self._run = begin(partial(train, job), self._show_outcome, self._show_failure)
-        self._run.yielded.connect(self._show_news)
+        self._run.do(partial(train, job), self._show_outcome, self._end_with_failure, self._show_news)
         self._update_buttons()
 
     def stop(self) -> None:
         """Stop the training after the current batch; everything is kept."""
-        if self._run is not None:
+        if self.is_running:
             self._run.cancel()
             self.stop_button.setEnabled(False)
             self.progress.say("Stopping after this batch …")
@@ -112,11 +112,10 @@ class TrainWidget(DockedWidget):
         self._reading.abandon()
         self.setup.shut_down()
         self._theme.stop()
-        if self._run is not None:
+        if self.is_running:
             self._run.abandon()
             if self.parent() is None and self.page.folder is not None:
                 show_info(f"The training was stopped and is kept in {self.page.folder}: resume it with Load run ….")
-            self._run = None
 
     def _lay_out(self) -> None:
         self.tabs.addTab(scrolling(self.setup), "Slides and settings")
@@ -136,8 +135,8 @@ class TrainWidget(DockedWidget):
         self.page.chosen.connect(self._use_for_prediction)
         self.setup.placed.connect(self._take_place)
 
-    def _look_for_devices(self) -> BackgroundRun:
-        return begin(once(find_training_devices), self._take_devices, self._show_failure, is_polite=False)
+    def _look_for_devices(self) -> None:
+        self._looking.do(once(find_training_devices), self._take_devices, self._show_failure, is_polite=False)
 
     def _take_devices(self, found: tuple[tuple[Device, ...], Mapping[str, int]]) -> None:
         self._is_ready = True
@@ -198,14 +197,15 @@ class TrainWidget(DockedWidget):
 
     def _show_failure(self, error: BaseException) -> None:
         self.progress.say(sentence_of(error), PROBLEM)
-        if self._run is not None:
-            self._ended()
+
+    def _end_with_failure(self, error: BaseException) -> None:
+        self._show_failure(error)
+        self._ended()
 
     def _ended(self) -> None:
-        self._run = None
         self.progress.stop()
         self.setup.go_on()
-        self._looking = self._look_for_devices()
+        self._look_for_devices()
         self._update_buttons()
 
     def _ask_for_run(self) -> None:
