@@ -216,8 +216,10 @@ def reading_alone(slide: Slide, settings: PredictionSettings) -> float:
     started = time.perf_counter()
     with ThreadPoolExecutor(engine.READERS) as readers:
         tiles = [piece.core for tile in plan.grid for piece in plan.pieces(tile)]
+        level = slide.levels[plan.sampling.level]
         for _ in readers.map(
-            lambda core: plan.sampling.read(slide.levels[0], chunks, plan.channels, core)[0].shape, tiles
+            lambda core: plan.sampling.read(level, chunks, plan.channels, core)[0].shape,
+            tiles,
         ):
             pass
     return slide.shape[0] * slide.shape[1] / 1e6 / (time.perf_counter() - started)

@@ -44,7 +44,7 @@ class From:
             default, help_text = option.default if self._has_defaults else None, option.help
             if self._has_defaults and default is None and option.automatic != "Automatic":
                 help_text += f" If not given: {option.automatic}."
-            typer_option = typer.Option(option.flag, metavar=option.metavar, help=help_text)
+            typer_option = typer.Option(*option.flag.split(), metavar=option.metavar, help=help_text)
             annotation = Annotated[kind | None, typer_option]  # type: ignore[valid-type]
             yield inspect.Parameter(prefix + option.name, _KEYWORD, default=default, annotation=annotation)
 

@@ -100,7 +100,7 @@ def predict(
 
 def _check_roles(network: Checkpoint, channels: Chosen) -> None:
     """Refuse a channel for a stain that is no input of the network."""
-    roles = network.card.input_roles
+    roles = network.card.stains
     for role in channels:
         if role not in roles:
             msg = f"the checkpoint takes only {' and '.join(roles)}; leave out --{role}."

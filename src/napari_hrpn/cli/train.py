@@ -100,7 +100,7 @@ def _pairs(words: Sequence[str] | None, option: str, what: str) -> dict[str, str
 
 def _roles(named: Chosen, others: dict[str, str], settings: TrainingSettings) -> dict[str, str]:
     """Channels by role; a role that is neither input nor target of the network is refused."""
-    inputs, target = settings.channels, settings.target
+    inputs, target = settings.stains, settings.target
     for role in others:
         if role in named:
             msg = f"the channel of {role} is given twice, by --{role} and --role; leave one out."

@@ -61,7 +61,7 @@ def network_rows(
         path = result.folder / _PREDICTIONS / f"{measured.name}.ome.zarr"
         # glass is computed, not filled: where it begins depends on the inputs, so networks would not be comparable
         prediction_settings = PredictionSettings(device=settings.device, skip_blank=False)
-        roles = dict(zip(settings.channels, slide.inputs, strict=True))
+        roles = dict(zip(settings.stains, slide.inputs, strict=True))
         # a prediction by an earlier checkpoint of this run may be replaced
         report = yield from predict_slide(
             slide.slide, checkpoint, path, prediction_settings, roles=roles, overwrite=True, stop=stop
@@ -109,7 +109,7 @@ def baseline_rows(study: Study, folder: StudyFolder) -> Generator[Progress, None
 
 
 def _baselines_of(fold: Fold, moments: Mapping[str, BlurMoments], settings: TrainingSettings) -> Iterator[ResultRow]:
-    fits = baseline_fits([moments[slide.name] for slide in fold.learnable], settings.channels, SIGMAS_UM)
+    fits = baseline_fits([moments[slide.name] for slide in fold.learnable], settings.stains, SIGMAS_UM)
     for slide in fold.measured:
         data_range = largest_value(open_entry(slide.entry, settings).slide.dtype)
         for fit in fits:
@@ -127,7 +127,7 @@ def _baselines_of(fold: Fold, moments: Mapping[str, BlurMoments], settings: Trai
 
 def measured_tissue(slide: TrainingSlide, settings: TrainingSettings) -> RegionMask:
     """Tissue mask for the measurement of a slide, within its regions if there are any."""
-    index = settings.channels.index("nuclei") if "nuclei" in settings.channels else 0
+    index = settings.stains.index("nuclei") if "nuclei" in settings.stains else 0
     tissue = tissue_mask(slide.slide, slide.inputs[index])
     if slide.regions is None:
         return tissue

@@ -12,13 +12,15 @@ import psutil
 
 from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
+from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
-from napari_hrpn.inference.tile_pipeline import Sampling
-from napari_hrpn.settings import CELL_PX
+from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
+from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, guess_roles, slide_fingerprint, slide_identity
+from napari_hrpn.slides.resampling import FURTHEST_FACTOR, PIXEL_SIZE_TOLERANCE, fitting_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,20 +28,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.predictor import Device, Predictor
-    from napari_hrpn.models import Checkpoint, IntensityScaling
+    from napari_hrpn.models import Checkpoint, IntensityScaling, ModelCard
     from napari_hrpn.settings import PredictionSettings
     from napari_hrpn.slides import Location, RegionMask, Slide
 
 _LARGEST_CORE_PX = {"cpu": 4096, "gpu": 8192}
 _LARGEST_WATCHED_CORE_PX = {"cpu": 1024, "gpu": 4096}
 """While a viewer shows the prediction: on a CPU the first tile comes after seconds, the last one a third later."""
-_FURTHEST_FACTOR = 16
-"""Largest ratio of the pixel sizes of slide and training when resampling: a halo has this many times its pixels."""
 _TISSUE_CELL_PX = 256
 """Side of the squares that are computed if they hold tissue; smaller squares would mostly add halo."""
 _SMALLEST_PIECE_PX = 256
 """On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
-_PIXEL_SIZE_TOLERANCE = 0.05
 _INTENSITY_TOLERANCE = 2.0
 
 
@@ -47,7 +46,7 @@ _INTENSITY_TOLERANCE = 2.0
 class Plan:
     """Everything that is decided before the first tile; small enough to be sent to another process with each task."""
 
-    channels: tuple[int, ...]  # The slide's input stains, in the network's order
+    channels: tuple[int, ...]  # The slide's input stains, in the network's order, without derived inputs
     scaling: IntensityScaling  # With the percentiles of this slide
     sampling: Sampling  # From the slide's grid to the network's
     grid: TileGrid  # Cores on the slide
@@ -101,7 +100,9 @@ def make_plan(
     stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
     scaling, percentiles = _scaling_for(stains, checkpoint, tissue)
-    factors = _factors(slide, checkpoint, settings)
+    level, level_factors = _read_from(slide, checkpoint, settings)
+    down, across = slide.downsample(level)
+    factors = level_factors[0] / down, level_factors[1] / across
     halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
 
@@ -110,25 +111,30 @@ def make_plan(
         return predictor.bytes_for(*(core * factor + 2 * halo for factor in factors)) <= budget
 
     limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
-    limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"]
+    # a network of coarser pixels covers as much more of the slide with as many pixels
+    coarser = 1 << max(0, math.floor(-math.log2(max(factors)) + 0.5))
+    limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"] * coarser
     # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
-    fill = percentiles[:, 0] if levels is None else levels
+    fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
+    distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     return Plan(
         channels=channels,
         scaling=scaling,
-        sampling=Sampling(factors, halo, stride, settings.padding, tuple(fill.tolist())),
+        sampling=Sampling(
+            factors, halo, stride, settings.padding, tuple(fill.tolist()), level, level_factors, distance
+        ),
         grid=TileGrid(*slide.shape, core, halo, stride),
         region=settings.region,
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=0.0 if blank is None else _answer_to_background(predictor, scaling, blank),
+        background=0.0 if blank is None else _answer_to_background(predictor, scaling, _with_distance(card, blank)),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, checkpoint, channels, replace(settings, halo=halo, core=core)),
+        request=_request(slide, checkpoint, channels, replace(settings, halo=halo, core=core), level),
         warnings=_warnings(slide, checkpoint, percentiles, settings, device),
     )
 
@@ -136,7 +142,7 @@ def make_plan(
 def _input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None) -> tuple[int, ...]:
     """Channels of a slide that are the inputs of the network, in its order."""
     guessed = guess_roles(slide.channel_names)
-    chosen = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.input_roles}
+    chosen = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.stains}
     missing = [role for role, channel in chosen.items() if channel is None]
     listed = ", ".join(slide.channel_names)
     if missing:
@@ -180,7 +186,8 @@ def pixel_size_warnings(
             "and at another pixel size the prediction means little.",
         )
     largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
-    if largest <= _PIXEL_SIZE_TOLERANCE or (settings is not None and settings.resample):
+    is_resampled = checkpoint.card.resamples or (settings is not None and settings.resample)
+    if largest <= PIXEL_SIZE_TOLERANCE or is_resampled:
         return ()
     size = slide.pixel_size_um[0]
     return (
@@ -256,6 +263,7 @@ def _scaling_for(
         )
         raise PredictionError(msg)
     flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
+    percentiles = _with_distance(checkpoint.card, percentiles)
     if scaling.kind == "fixed":
         return scaling, percentiles
     if flat:
@@ -264,23 +272,25 @@ def _scaling_for(
     return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
 
 
-def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[float, float]:
-    trained = checkpoint.card.pixel_size_um
-    if not settings.resample or (slide.pixel_size_um is not None and slide.pixel_size_um == (trained, trained)):
-        return 1.0, 1.0
+def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[int, tuple[float, float]]:
+    """Level that is read, and pixels of the network's grid per pixel of it, along y and x."""
+    trained, source = checkpoint.card.pixel_size_um, slide.source.name
+    if checkpoint.card.resamples and slide.pixel_size_um is None and not settings.resample:
+        return 0, (1.0, 1.0)
+    if not (settings.resample or checkpoint.card.resamples):
+        return 0, (1.0, 1.0)
     if slide.pixel_size_um is None or trained is None:
-        source = slide.source.name if slide.pixel_size_um is None else "the checkpoint"
-        msg = f"{source} has no pixel size, so the slide cannot be resampled; predict without resampling."
+        named = source if slide.pixel_size_um is None else "the checkpoint"
+        msg = f"{named} has no pixel size, so the slide cannot be resampled; predict without resampling."
         raise PredictionError(msg)
-    factors = slide.pixel_size_um[0] / trained, slide.pixel_size_um[1] / trained
-    if not 1 / _FURTHEST_FACTOR <= min(factors) <= max(factors) <= _FURTHEST_FACTOR:
-        height, width = slide.pixel_size_um
+    height, width = slide.pixel_size_um
+    if not trained / FURTHEST_FACTOR <= min(height, width) <= max(height, width) <= trained * FURTHEST_FACTOR:
         msg = (
-            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {_FURTHEST_FACTOR} times as "
+            f"{source} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
             f"small or large as the {trained:g} µm trained on; check its pixel size, or predict without resampling."
         )
         raise PredictionError(msg)
-    return factors
+    return fitting_level(slide, trained)
 
 
 def _recorded_core(path: Location) -> int | None:
@@ -311,13 +321,36 @@ def budget_bytes(settings: PredictionSettings, device: Device, available: float)
     return min(4e9, available / 4) if settings.core is None else 0.75 * available
 
 
+def _with_distance(card: ModelCard, by_stain: NDArray[Any]) -> NDArray[Any]:
+    """Add the row of the distance to vessels, which is the same on every slide, to rows of the stains."""
+    if card.distance is None:
+        return by_stain
+    # far from all vessels on glass, which is also the highest percentile
+    row = np.array([0, card.distance.steps], by_stain.dtype)[-1 if by_stain.ndim == 1 else slice(None)]
+    return np.insert(by_stain, card.input_roles.index(DISTANCE), row, axis=0)
+
+
+def _distance_input(
+    slide: Slide, checkpoint: Checkpoint, factors: tuple[float, float], stains: Slide, tissue: RegionMask
+) -> DistanceInput | None:
+    card = checkpoint.card
+    if card.distance is None:
+        return None
+    vessels, reference_um = card.stains.index(VESSELS), card.scaling.reference_um
+    threshold = vessel_threshold(stains, vessels, tissue, reference_um)
+    # a slide without a pixel size is taken to have the one trained on, of which a warning tells
+    height, width = slide.pixel_size_um or (card.pixel_size_um or 1.0,) * 2
+    pixel_um = (height / factors[0], width / factors[1])
+    return DistanceInput(card.distance, threshold, pixel_um, vessels, card.input_roles.index(DISTANCE))
+
+
 def _answer_to_background(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> float:
     scaled = scaling.scale_inputs(levels[:, None, None])[:, 0, 0]
     return float(scaling.unscale_output(np.float32(predictor.answer_to(scaled))))  # type: ignore[arg-type]
 
 
 def _request(
-    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], settings: PredictionSettings
+    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], settings: PredictionSettings, level: int
 ) -> dict[str, Any]:
     decisive = asdict(settings)
     # these change speed and memory, or which tiles are predicted, but no pixel
@@ -328,6 +361,8 @@ def _request(
         FINGERPRINT: slide_fingerprint(slide),
         "checkpoint": checkpoint.digest,
         "channels": list(channels),
+        # predictions of earlier versions, which always read the finest level, do not name it
+        **({"level": level} if level else {}),
         **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),
         **decisive,
     }

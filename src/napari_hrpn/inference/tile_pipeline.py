@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
+from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance
 from napari_hrpn.core import Box, Stopped, reflected
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
 from napari_hrpn.slides import known_pixels, with_known_pixels
+from napari_hrpn.slides.resampling import resampled, resampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.predictor import Predictor, Ready
     from napari_hrpn.inference.store import PredictionStore
+    from napari_hrpn.settings.vessel_distance import VesselDistance
     from napari_hrpn.slides import ChunkCache, Slide
 
     ReadPiece = tuple[Tile, Ready | None]
@@ -54,7 +56,7 @@ class TilePipeline:
         chunks: ChunkCache,
     ) -> None:
         self._plan, self._predictor, self._store, self._stop = plan, predictor, store, stop
-        self._level, self._chunks = slide.levels[0], chunks
+        self._level, self._chunks = slide.levels[plan.sampling.level], chunks
         self.halted = threading.Event()
         self.largest_piece = plan.largest_piece
         self._unknown: dict[Box, NDArray[np.int64]] = {}
@@ -178,6 +180,29 @@ def _part(whole: NDArray[Any], core: Box, box: Box) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
+class DistanceInput:
+    """The distance to vessels as an input of the network, derived from the vessels of a slide."""
+
+    settings: VesselDistance
+    threshold: float  # grey level above which a pixel is vessel
+    pixel_um: tuple[float, float]  # of the network's grid
+    vessels: int  # index among the stains that are read
+    index: int  # among the network's inputs
+
+    @property
+    def margin(self) -> int:
+        """Pixels of the network's grid that are read around what the network sees."""
+        return self.settings.margin(self.pixel_um)
+
+    def inserted(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Stains without the margin, shape (c, y, x), and the distance at its place among them."""
+        margin = self.margin
+        inner = slice(margin, -margin), slice(margin, -margin)
+        distance = vessel_distance(pixels[self.vessels], self.threshold, self.pixel_um, self.settings)
+        return np.insert(pixels[:, *inner], self.index, distance[inner].astype(pixels.dtype), axis=0)
+
+
+@dataclass(frozen=True)
 class Sampling:
     """Mapping between cores of the slide and the network's grid, and the reading of the network's input."""
 
@@ -190,6 +215,9 @@ class Sampling:
     # Grey level of each input in place of a pixel that is not a grey level (see `known_pixels`): the background of the
     # channel, since glass is where stains have no signal, while 0 may be a level that no slide has
     fill: tuple[float, ...] = ()
+    level: int = 0  # Level of the slide that is read
+    level_factors: tuple[float, float] = (1.0, 1.0)  # Pixels of the network's grid per pixel of that level
+    distance: DistanceInput | None = None
 
     @property
     def resamples(self) -> bool:
@@ -213,22 +241,34 @@ class Sampling:
     ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
         """Read the network's input for a core, and count its pixels that are not grey levels, by channel."""
         seen = self.seen_by_network(core)
-        if not self.resamples:
-            return self._read_box(level, chunks, channels, seen, core)
-        down, rows = _resampling(seen.y0, seen.y1, self.factors[0])
-        right, columns = _resampling(seen.x0, seen.x1, self.factors[1])
-        pixels, unknown = self._read_box(level, chunks, channels, Box(*down, *right), core)
-        return _resampled(pixels, rows, columns), unknown
+        if self.distance is None:
+            return self._read_grid(level, chunks, channels, seen, core)
+        pixels, unknown = self._read_grid(level, chunks, channels, seen.grown(self.distance.margin), core)
+        return self.distance.inserted(pixels), unknown
+
+    def _read_grid(
+        self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box, core: Box
+    ) -> tuple[NDArray[np.generic], NDArray[np.int64]]:
+        """Read the stains in a box of the network's grid."""
+        steps = [grid / total for grid, total in zip(self.level_factors, self.factors, strict=True)]
+        edges = ((core.y0, steps[0]), (core.y1, steps[0]), (core.x0, steps[1]), (core.x1, steps[1]))
+        counted = Box(*(round(edge / step) for edge, step in edges))
+        if self.level_factors == (1.0, 1.0):
+            return self._read_box(level, chunks, channels, box, counted)
+        down, rows = resampling(box.y0, box.y1, self.level_factors[0])
+        right, columns = resampling(box.x0, box.x1, self.level_factors[1])
+        pixels, unknown = self._read_box(level, chunks, channels, Box(*down, *right), counted)
+        return resampled(pixels, rows, columns), unknown
 
     def to_core(self, output: NDArray[np.float32], core: Box) -> NDArray[np.float32]:
         """Resample and cut the network's output, without its halo, to a core of the slide."""
         if not self.resamples:
             return output[: core.height, : core.width]
         inner = self.seen_by_network(core).grown(-self.halo)
-        _, rows = _resampling(core.y0, core.y1, 1 / self.factors[0], (inner.y0, inner.y1))
-        _, columns = _resampling(core.x0, core.x1, 1 / self.factors[1], (inner.x0, inner.x1))
-        resampled: NDArray[np.float32] = _resampled(output[None], rows, columns)[0]
-        return resampled
+        _, rows = resampling(core.y0, core.y1, 1 / self.factors[0], (inner.y0, inner.y1))
+        _, columns = resampling(core.x0, core.x1, 1 / self.factors[1], (inner.x0, inner.x1))
+        pixels: NDArray[np.float32] = resampled(output[None], rows, columns)[0]
+        return pixels
 
     def _read_box(
         self, level: da.Array, chunks: ChunkCache, channels: Sequence[int], box: Box, core: Box
@@ -249,32 +289,3 @@ class Sampling:
             return pixels, np.zeros(len(channels), np.int64)
         inside = known[:, core.y0 - box.y0 : core.y1 - box.y0, core.x0 - box.x0 : core.x1 - box.x0]
         return with_known_pixels(pixels, self.fill), np.count_nonzero(~inside, axis=(1, 2))
-
-
-def _resampling(
-    start: int, stop: int, factor: float, source: tuple[int, int] | None = None
-) -> tuple[tuple[int, int], sparse.csr_array]:
-    """Source range and weights of linear interpolation between two grids of an axis, with smoothing to coarser ones.
-
-    Target pixel i lies at (i + 1/2) / factor - 1/2 of the source; a triangle as wide as the coarser of the two
-    pixels weighs the source pixels around it.
-    """
-    support = max(1.0, 1 / factor)
-    reach = math.ceil(support)
-    if source is None:
-        first, last = (start + 0.5) / factor - 0.5, (stop - 0.5) / factor - 0.5
-        source = math.floor(first) - reach - 1, math.ceil(last) + reach + 2
-    centres = (np.arange(start, stop) + 0.5) / factor - 0.5
-    offsets = np.arange(-reach, reach + 1)
-    sources = np.floor(centres).astype(int)[:, None] + offsets
-    weights = np.maximum(0, 1 - np.abs(sources - centres[:, None]) / support)
-    weights[(sources < source[0]) | (sources >= source[1])] = 0
-    weights /= weights.sum(axis=1, keepdims=True)
-    kept = weights > 0
-    rows = np.broadcast_to(np.arange(stop - start)[:, None], weights.shape)
-    shape = (stop - start, source[1] - source[0])
-    return source, sparse.csr_array((weights[kept], (rows[kept], sources[kept] - source[0])), shape=shape)
-
-
-def _resampled(pixels: NDArray[np.generic], rows: sparse.csr_array, columns: sparse.csr_array) -> NDArray[np.float32]:
-    return np.stack([(columns @ (rows @ plane).T).T for plane in pixels]).astype(np.float32)

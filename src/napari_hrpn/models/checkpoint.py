@@ -21,7 +21,9 @@ from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.architectures import architecture_of, built, settings_class
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.models.scaling import IntensityScaling
+from napari_hrpn.settings import DISTANCE, VESSELS
 from napari_hrpn.settings.networks import HRPN, NETWORKS
+from napari_hrpn.settings.vessel_distance import VesselDistance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +51,8 @@ class ModelCard:
     title, description : str
         Texts for people.
     input_roles : tuple of str
-        Stain of each input channel, in order: "nuclei", "vessels", or the name of another stain.
+        Stain of each input channel, in order: "nuclei", "vessels", or the name of another stain; "distance" is derived
+        from the vessels.
     target : str
         Stain that is predicted.
     scaling : IntensityScaling
@@ -60,6 +63,10 @@ class ModelCard:
         Pixel type of the slides trained on.
     input_ranges : tuple of (float, float)
         1st and 99.5th percentile of each input over the tissue trained on, in grey levels.
+    resamples : bool
+        Whether every slide is brought to `pixel_size_um`, in training and in prediction.
+    distance : VesselDistance or None
+        How the distance to vessels is made, if it is one of the inputs.
     recipe, split, metrics, versions : dict
         Settings of the training, slides by part, what was reached, and versions of the packages.
     """
@@ -72,6 +79,8 @@ class ModelCard:
     pixel_size_um: float | None = None
     dtype: str = "uint8"
     input_ranges: tuple[tuple[float, float], ...] = ()
+    resamples: bool = False
+    distance: VesselDistance | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     split: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -84,9 +93,22 @@ class ModelCard:
         if self.dtype not in _PIXEL_TYPES:
             msg = f"the card has the pixel type {self.dtype!r}; expected one of {', '.join(_PIXEL_TYPES)}."
             raise ValueError(msg)
+        if self.resamples and self.pixel_size_um is None:
+            msg = "the card says that slides are resampled but has no pixel size; expected one."
+            raise ValueError(msg)
+        if (self.distance is not None) != (DISTANCE in self.input_roles) or (
+            self.distance is not None and VESSELS not in self.input_roles
+        ):
+            msg = f"the card has the inputs {', '.join(self.input_roles)} and derives {self.distance}; expected both."
+            raise ValueError(msg)
         if len(self.input_ranges) not in (0, len(self.input_roles)):
             msg = f"the card has {len(self.input_ranges)} ranges for {len(self.input_roles)} inputs; expected one each."
             raise ValueError(msg)
+
+    @property
+    def stains(self) -> tuple[str, ...]:
+        """Inputs that are channels of a slide, and not derived from others, in order."""
+        return tuple(role for role in self.input_roles if role != DISTANCE)
 
     def summary(self) -> str:
         """Return the card as Markdown."""
@@ -94,7 +116,7 @@ class ModelCard:
         lines = [f"# {self.title}", "", self.description, ""]
         lines += [
             f"- Inputs: {', '.join(self.input_roles)} -> {self.target}",
-            f"- Pixel size: {size}; pixel type: {self.dtype}",
+            f"- Pixel size: {size}{', to which slides are resampled' * self.resamples}; pixel type: {self.dtype}",
         ]
         for heading in ("metrics", "split", "recipe", "versions"):
             lines += ["", f"## {heading.capitalize()}", ""]
@@ -144,7 +166,11 @@ class Checkpoint:
     def digest(self) -> str:
         """Short hash of everything that decides a prediction: weights, architecture, scaling."""
         # titles and metrics of the card may change without changing a prediction
-        digest = hashlib.sha256(json.dumps([asdict(self.settings), asdict(self.card.scaling)], sort_keys=True).encode())
+        facts = [asdict(self.settings), asdict(self.card.scaling)]
+        if self.card.resamples or self.card.distance:
+            # checkpoints without either keep the digest that they had before there was such a thing
+            facts.append({name: asdict(self.card)[name] for name in ("resamples", "pixel_size_um", "distance")})
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for name in sorted(self.weights):
             digest.update(name.encode())
             digest.update(np.ascontiguousarray(self.weights[name].detach().cpu().numpy()).tobytes())

@@ -14,9 +14,16 @@ from dataclasses import fields as fields_of
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from napari_hrpn.models.scaling import IntensityScaling
+from napari_hrpn.settings.vessel_distance import VesselDistance
 
 _Record = TypeVar("_Record")
-_NAMES = {"Any": Any, "IntensityScaling": IntensityScaling, "Literal": Literal, "Mapping": Mapping}
+_NAMES = {
+    "Any": Any,
+    "IntensityScaling": IntensityScaling,
+    "Literal": Literal,
+    "Mapping": Mapping,
+    "VesselDistance": VesselDistance,
+}
 """Names in annotations that their modules import for type checkers only."""
 
 

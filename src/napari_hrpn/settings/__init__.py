@@ -2,10 +2,12 @@
 
 from napari_hrpn.settings.evaluation import EvaluationSettings, PenetrationSettings, VesselSettings
 from napari_hrpn.settings.prediction import CELL_PX, PredictionSettings
-from napari_hrpn.settings.training import TrainingSettings, recipe_settings
+from napari_hrpn.settings.training import DISTANCE, VESSELS, TrainingSettings, recipe_settings
 
 __all__ = [
     "CELL_PX",
+    "DISTANCE",
+    "VESSELS",
     "EvaluationSettings",
     "PenetrationSettings",
     "PredictionSettings",

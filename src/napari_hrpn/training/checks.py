@@ -11,6 +11,8 @@ import numpy as np
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import local_path
+from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE
+from napari_hrpn.training.data.network_grid import on_network_grid
 from napari_hrpn.training.data.patch_cutting import patch_cache_bytes
 from napari_hrpn.training.data.patch_sampler import count_patches
 from napari_hrpn.training.entries import open_entry, split_slides
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from napari_hrpn.training.entries import SlideEntry, Split, TrainingSlide
 
 _SMALLEST_SIDE_PX = 64
-_PIXEL_SIZE_TOLERANCE = 0.05
 _FEW_PIXELS = 1_000_000
 """With fewer pixels to learn from, a network of two million weights may memorise them."""
 _CHECKPOINT_BYTES = 150_000_000
@@ -91,7 +92,7 @@ def check_training(
     cache = cache or RunFolder(folder).patches
     _check_run_folder(folder)
     _check_writable(cache, "the patches")
-    slides = tuple(open_entry(entry, settings) for entry in entries)
+    slides = tuple(on_network_grid(open_entry(entry, settings), settings) for entry in entries)
     _check_each_once(slides)
     for written in (folder, cache):
         _check_outside(written, [local_path(slide.slide.source) for slide in slides])
@@ -203,13 +204,13 @@ def _check_alike(slides: Sequence[TrainingSlide]) -> None:
         if not _same_size(sized.slide.pixel_size_um, slide.slide.pixel_size_um):
             msg = (
                 f"{_name(sized)} has pixels of {_size(sized)} but {_name(slide)} of {_size(slide)}, expected the same "
-                f"within {_PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each size alone."
+                f"within {PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each size alone."
             )
             raise TrainingError(msg)
 
 
 def _same_size(one: tuple[float, float] | None, other: tuple[float, float] | None) -> bool:
-    return one is None or other is None or np.allclose(other, one, rtol=_PIXEL_SIZE_TOLERANCE, atol=0)
+    return one is None or other is None or np.allclose(other, one, rtol=PIXEL_SIZE_TOLERANCE, atol=0)
 
 
 def _no_patch(part: Sequence[TrainingSlide], purpose: str, settings: TrainingSettings) -> TrainingError:

@@ -78,7 +78,7 @@ class TrainingSlide:
     slide : Slide
         The opened slide.
     inputs : tuple of int
-        Channels of the input stains, in the network's order.
+        Channels of the input stains, in the network's order; `on_network_grid` adds those that are derived.
     target : int
         Channel that is predicted.
     regions : RegionMask or None
@@ -121,13 +121,11 @@ def open_entry(entry: SlideEntry, settings: TrainingSettings) -> TrainingSlide:
             "take it off the list."
         )
         raise TrainingError(msg)
-    roles = (*settings.channels, settings.target)
+    roles = (*settings.stains, settings.target)
     found = _role_channels(slide, roles, entry.roles)
     _check_complete(slide, roles, found)
     regions = None if entry.regions is None else read_regions(entry.regions, slide.shape)
-    return TrainingSlide(
-        entry, slide, tuple(found[role] for role in settings.channels), found[settings.target], regions
-    )
+    return TrainingSlide(entry, slide, tuple(found[role] for role in settings.stains), found[settings.target], regions)
 
 
 def _role_channels(slide: Slide, roles: Sequence[str], given: Mapping[str, int | str]) -> dict[str, int]:

@@ -16,7 +16,9 @@ import torch
 from scipy import ndimage
 
 from napari_hrpn.models import Checkpoint, ModelCard
+from napari_hrpn.settings import DISTANCE
 from napari_hrpn.settings.networks import NETWORKS
+from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.training.data.grey_levels import measure_scaling
 from napari_hrpn.training.data.patch_loader import PatchSource, validation_batches
 from napari_hrpn.training.learners.learner import SINGLE
@@ -87,7 +89,9 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
         input_roles=settings.channels,
         target=settings.target,
         scaling=material.measured.scaling,
-        pixel_size_um=None if first.pixel_size_um is None else float(np.mean(first.pixel_size_um)),
+        pixel_size_um=settings.pixel_um or (first.pixel_size_um and float(np.mean(first.pixel_size_um))),
+        resamples=settings.pixel_um is not None,
+        distance=VesselDistance() if DISTANCE in settings.channels else None,
         dtype=str(first.dtype),
         input_ranges=material.measured.input_ranges,
         recipe={**asdict(settings), "channels": list(settings.channels)},

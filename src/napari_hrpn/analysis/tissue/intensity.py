@@ -46,16 +46,22 @@ def tissue_percentiles(
         Shape (channels, percentiles), from at most 4 million evenly spread pixels. Pixels that are no grey levels (see
         `known_pixels`) are left out, and a channel without any grey level gets NaN.
     """
+    pixels: NDArray[Any] = tissue_pixels(slide, channels, tissue, pixel_um)
+    if not pixels.size:
+        return np.zeros((len(channels), len(percentiles)))
+    known = known_pixels(pixels)
+    if known is None:
+        found: NDArray[np.float64] = np.percentile(pixels, percentiles, axis=1).T
+        return found
+    return np.stack([_percentiles(*each, percentiles) for each in zip(pixels, known, strict=True)])
+
+
+def tissue_pixels(slide: Slide, channels: Sequence[int], tissue: RegionMask, pixel_um: float) -> NDArray[np.generic]:
+    """Sample at most 4 million evenly spread pixels of the tissue, at about a given pixel size; shape (channels, n)."""
     level = slide.level_for(pixel_um)
     step = max(1, math.ceil(math.sqrt(math.prod(slide.levels[level].shape[1:]) / SAMPLES)))
     samples = [block[:, mask] for block, mask in _blocks(slide, level, channels, tissue, step) if mask.any()]
-    if not samples:
-        return np.zeros((len(channels), len(percentiles)))
-    pixels = np.concatenate(samples, axis=1)
-    known = known_pixels(pixels)
-    if known is None:
-        return np.percentile(pixels, percentiles, axis=1).T
-    return np.stack([_percentiles(*each, percentiles) for each in zip(pixels, known, strict=True)])
+    return np.concatenate(samples, axis=1) if samples else np.zeros((len(channels), 0), slide.dtype)
 
 
 def _percentiles(

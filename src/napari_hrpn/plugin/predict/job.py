@@ -151,7 +151,7 @@ def _request(
     return {
         "slide": slide_identity(slide),
         "checkpoint": read.digest,
-        "channels": [roles[role] for role in read.checkpoint.card.input_roles],
+        "channels": [roles[role] for role in read.checkpoint.card.stains],
         "pixel_size_um": list(slide.pixel_size_um or ()) if slide.pixel_size_is_given else None,
         **decisive,
     }

@@ -199,7 +199,7 @@ class PredictWidget(DockedWidget):
     def _update_form(self) -> None:
         read = self.checkpoint_form.chosen
         if read is not None:
-            self.slide_form.set_input_roles(read.checkpoint.card.input_roles)
+            self.slide_form.set_input_roles(read.checkpoint.card.stains)
         job = None
         try:
             chosen = self.slide_form.chosen()

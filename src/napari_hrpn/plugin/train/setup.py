@@ -97,7 +97,7 @@ class TrainingSetup(QWidget):
         settings = self.training_form.settings()
         if settings is None:
             raise UserError("The recipes are not loaded yet: wait a moment.")
-        self.slides_table.set_roles(settings.channels, settings.target)
+        self.slides_table.set_roles(settings.stains, settings.target)
         if not (self.slides_table.rows or self.slides_table.is_reading):
             raise UserError("Add slides to train on: open ones, or files.")
         entries, regions = self.slides_table.entries(), self.slides_table.drawn()
@@ -118,7 +118,7 @@ class TrainingSetup(QWidget):
         """Show the request of a run, so that it can be resumed."""
         self._loaded = request
         self.training_form.value = request.settings
-        self.slides_table.set_roles(request.settings.channels, request.settings.target)
+        self.slides_table.set_roles(request.settings.stains, request.settings.target)
         self.slides_table.set_entries(request.entries)
         self.use_folder(folder)
 

@@ -12,6 +12,8 @@ import numpy as np
 from napari_hrpn.analysis import tissue_mask, tissue_percentiles
 from napari_hrpn.core import Box
 from napari_hrpn.models import IntensityScaling
+from napari_hrpn.settings import DISTANCE
+from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import glance
 
 if TYPE_CHECKING:
@@ -43,18 +45,19 @@ class MeasuredScaling:
     scaling: IntensityScaling
     # low and high percentile of each input, mean over the training slides, in grey levels
     input_ranges: tuple[tuple[float, float], ...]
+    roles: tuple[str, ...]  # of the inputs
 
     def for_slide(self, slide: TrainingSlide) -> IntensityScaling:
         """Return the scaling of one slide, with its own percentiles if the recipe measures them on every slide."""
         if self.scaling.kind == "fixed":
             return self.scaling
-        ranges = _ranges(slide, self.scaling)[:-1]
+        ranges = _ranges(slide, self.roles, self.scaling)[:-1]
         return self.scaling.fixed_to(tuple(ranges[:, 0].tolist()), tuple(ranges[:, 1].tolist()))
 
 
 def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> MeasuredScaling:
     """Measure the intensity scaling of a training."""
-    ranges = np.mean([_ranges(slide, IntensityScaling()) for slide in slides], axis=0)
+    ranges = np.mean([_ranges(slide, settings.channels, IntensityScaling()) for slide in slides], axis=0)
     inputs, target = ranges[:-1], ranges[-1]
     channels = len(inputs)
     if settings.scaling == "raw":
@@ -71,17 +74,24 @@ def measure_scaling(slides: Sequence[TrainingSlide], settings: TrainingSettings)
             target_offset=float(target[0]),
             target_scale=float(spans[-1]) / TARGET_SPAN,
         )
-    return MeasuredScaling(scaling, tuple((float(low), float(high)) for low, high in inputs))
+    ranges_of_inputs = tuple((float(low), float(high)) for low, high in inputs)
+    return MeasuredScaling(scaling, ranges_of_inputs, settings.channels)
 
 
-def _ranges(slide: TrainingSlide, scaling: IntensityScaling) -> NDArray[np.float64]:
-    stains = glance(slide.slide, (*slide.inputs, slide.target), scaling.reference_um)
+def _ranges(slide: TrainingSlide, roles: Sequence[str], scaling: IntensityScaling) -> NDArray[np.float64]:
+    """Low and high percentile of each input, and of the target; a derived input has the same on every slide."""
+    measured = [role != DISTANCE for role in roles]
+    channels = (*itertools.compress(slide.inputs, measured), slide.target)
+    stains = glance(slide.slide, channels, scaling.reference_um)
     tissue: RegionMask = tissue_mask(stains, 0)
     if slide.regions is not None:
         # pixels outside the regions may be held out for validation, so they must not decide the scaling
         tissue = tissue.intersected(slide.regions)
     percentiles = (scaling.low_percentile, scaling.high_percentile)
-    return tissue_percentiles(stains, range(len(stains.channel_names)), tissue, percentiles, scaling.reference_um)
+    found = tissue_percentiles(stains, range(len(stains.channel_names)), tissue, percentiles, scaling.reference_um)
+    ranges = np.tile((0.0, VesselDistance().steps), (len(roles) + 1, 1))
+    ranges[[*measured, True]] = found
+    return ranges
 
 
 def full_scale(slides: Sequence[TrainingSlide]) -> float:
