@@ -60,7 +60,8 @@ def _smooth_step(value: np.ndarray) -> np.ndarray:
 # longest vessel, which decides how far outside of a cell vessels are made
 LONGEST_UM = 90.0
 _CROWDING = 3.0
-_SOURCE_WALL_UM = 1.5
+_MOST_BEND = 1.2
+SOURCE_WALL_UM = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +71,16 @@ class Vessels:
     centre_um: np.ndarray  # (n, 2), y and x
     direction: np.ndarray  # (n, 2), unit vector of the axis
     radius_um: np.ndarray  # Radius of the lumen
-    half_length_um: np.ndarray  # Half the length of the axis
+    half_length_um: np.ndarray  # Half the length of the axis, along its direction
+    curvature_per_um: np.ndarray  # Of the axis, a parabola; 0 is straight
     brightness: np.ndarray  # CD31 of the wall, mean 1
-    permeability: np.ndarray  # P_i C_p, mean 1
+    permeability: np.ndarray  # P_i C_p, mean 1 over perfused vessels
+    retained: np.ndarray  # Probe in lumen and wall, mean 1 over perfused vessels
+
+    @property
+    def reach_um(self) -> np.ndarray:
+        """Furthest distance of each axis from its centre."""
+        return np.asarray(self.half_length_um * np.hypot(1, self.curvature_per_um * self.half_length_um / 2))
 
     @property
     def perimeter_um(self) -> np.ndarray:
@@ -93,14 +101,19 @@ def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShap
     leak = settings.permeability_visible * faint + settings.permeability_hidden_sd * normal[:, 2]
     leak_variance = (settings.permeability_visible * settings.vessel_brightness_sd) ** 2
     leak_variance += settings.permeability_hidden_sd**2
+    retained = settings.retained_sd * normal[:, 5] - settings.retained_sd**2 / 2
+    is_perfused = points.marks[:, 6] < settings.perfused_share
     half_length = settings.vessel_half_length_um * np.exp(settings.vessel_half_length_sd * normal[:, 4])
+    half_length = np.minimum(half_length, LONGEST_UM / 2)
     return Vessels(
         points.positions_um,
         np.column_stack([np.sin(angle), np.cos(angle)]),
         np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4),
-        np.minimum(half_length, LONGEST_UM / 2),
+        half_length,
+        np.clip(settings.vessel_bend * normal[:, 7], -_MOST_BEND, _MOST_BEND) / np.maximum(half_length, 1e-9),
         np.exp(-faint - settings.vessel_brightness_sd**2 / 2),
-        np.exp(leak - leak_variance / 2),
+        np.exp(leak - leak_variance / 2) * is_perfused,
+        np.exp(retained) * is_perfused,
     )
 
 
@@ -118,21 +131,25 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) ->
     return HardCore(tissue.seed, purpose, settings.vessel_distance_um, highest, density)
 
 
-def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarray:
-    """Return the CD31 stain of vessel walls."""
-    walls = np.zeros(window.shape, np.float32)
-    for vessel in range(len(vessels.radius_um)):
+def draw_vessels(
+    vessels: Vessels, window: SampleGrid, wall_um: float, brightness: np.ndarray, is_solid: np.ndarray
+) -> np.ndarray:
+    """Return an image of vessels, each of its brightness in its wall or, if it is solid, in the lumen too."""
+    image = np.zeros(window.shape, np.float32)
+    for vessel in np.flatnonzero(brightness):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        if is_solid[vessel]:
+            from_wall_um = np.maximum(from_wall_um, 0)
         profile = np.exp(-0.5 * (from_wall_um / np.float32(wall_um)) ** 2)
-        np.maximum(walls[square], np.float32(vessels.brightness[vessel]) * profile, out=walls[square])
-    return walls
+        np.maximum(image[square], np.float32(brightness[vessel]) * profile, out=image[square])
+    return image
 
 
 def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
     """Return the probe that vessels leak per area."""
     source = np.zeros(window.shape)
-    wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
-    reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
+    wall_um = max(SOURCE_WALL_UM, window.step_um / 2)
+    reach_um = vessels.reach_um + vessels.radius_um + 4 * wall_um
     for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
@@ -147,12 +164,22 @@ def _distance_to_wall(
     """Return a square around a vessel, and the distance of its pixels to the middle of the wall, negative inside."""
     y_um, x_um = vessels.centre_um[vessel]
     half_length, radius = vessels.half_length_um[vessel], vessels.radius_um[vessel]
-    square = window.around(y_um, x_um, half_length + radius + beyond_um)
+    square = window.around(y_um, x_um, vessels.reach_um[vessel] + radius + beyond_um)
     y = (window.y_um[square[0]] - y_um).astype(np.float32)[:, None]
     x = (window.x_um[square[1]] - x_um).astype(np.float32)[None, :]
     along_y, along_x = vessels.direction[vessel].astype(np.float32)
-    along = np.clip(y * along_y + x * along_x, -np.float32(half_length), np.float32(half_length))
-    return square, np.hypot(y - along * along_y, x - along * along_x) - np.float32(radius)
+    along = y * along_y + x * along_x
+    on_axis = np.clip(along, -np.float32(half_length), np.float32(half_length))
+    if vessels.curvature_per_um[vessel] == 0:
+        return square, np.hypot(y - on_axis * along_y, x - on_axis * along_x) - np.float32(radius)
+    across = y * along_x - x * along_y
+    return square, _from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) - np.float32(radius)
+
+
+def _from_arc(along: np.ndarray, across: np.ndarray, on_axis: np.ndarray, curvature: float) -> np.ndarray:
+    """Return the distance from a bent axis, nearly: it is measured across the arc."""
+    slope = np.float32(curvature) * on_axis
+    return np.hypot(along - on_axis, (across - slope * on_axis / 2) / np.hypot(np.float32(1), slope))
 
 
 def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
@@ -160,13 +187,13 @@ def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) ->
     inside = np.zeros(len(points_um), bool)
     for vessel in range(len(vessels.radius_um)):
         reach = vessels.radius_um[vessel] + beyond_um
-        half_length = vessels.half_length_um[vessel]
+        half_length, (along_y, along_x) = vessels.half_length_um[vessel], vessels.direction[vessel]
         offset = points_um - vessels.centre_um[vessel]
-        near = np.flatnonzero((np.abs(offset) < half_length + reach).all(axis=1))
+        near = np.flatnonzero((np.abs(offset) < vessels.reach_um[vessel] + reach).all(axis=1))
         offset = offset[near]
-        along = np.clip(offset @ vessels.direction[vessel], -half_length, half_length)
-        across = offset - along[:, None] * vessels.direction[vessel]
-        inside[near[np.hypot(across[:, 0], across[:, 1]) < reach]] = True
+        along, across = offset @ vessels.direction[vessel], offset @ np.array([along_x, -along_y])
+        on_axis = np.clip(along, -half_length, half_length)
+        inside[near[_from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) < reach]] = True
     return inside
 
 
