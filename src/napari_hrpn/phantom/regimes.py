@@ -66,7 +66,7 @@ def _vessels(draw: _Draw) -> dict[str, Any]:
 
 
 def _nuclei(draw: _Draw) -> dict[str, Any]:
-    density, radius_um = draw.ratio(1500, 9000), draw.ratio(3, 5.5)
+    density, radius_um = draw.ratio(1500, 12000), draw.ratio(3, 5.5)
     clustering = draw.even(0.1, 0.8)
     return {
         "nucleus_density_per_mm2": density,

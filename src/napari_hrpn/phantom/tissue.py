@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -60,7 +61,11 @@ def _smooth_step(value: np.ndarray) -> np.ndarray:
 # longest vessel, which decides how far outside of a cell vessels are made
 LONGEST_UM = 90.0
 _CROWDING = 3.0
+# SDs from the middle of a Gaussian to half its maximum
+_HALF_MAXIMUM = math.sqrt(2 * math.log(2))
+# sharpest bend of a vessel: the angle of half its axis, and the arc's radius over that of the lumen
 _MOST_BEND = 1.2
+_TIGHTEST_RADII = 3.0
 SOURCE_WALL_UM = 1.5
 
 
@@ -105,12 +110,14 @@ def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShap
     is_perfused = points.marks[:, 6] < settings.perfused_share
     half_length = settings.vessel_half_length_um * np.exp(settings.vessel_half_length_sd * normal[:, 4])
     half_length = np.minimum(half_length, LONGEST_UM / 2)
+    radius = np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4)
+    sharpest = 1 / np.maximum(half_length / _MOST_BEND, _TIGHTEST_RADII * radius)
     return Vessels(
         points.positions_um,
         np.column_stack([np.sin(angle), np.cos(angle)]),
-        np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4),
+        radius,
         half_length,
-        np.clip(settings.vessel_bend * normal[:, 7], -_MOST_BEND, _MOST_BEND) / np.maximum(half_length, 1e-9),
+        np.clip(settings.vessel_bend * normal[:, 7] / np.maximum(half_length, 1e-9), -sharpest, sharpest),
         np.exp(-faint - settings.vessel_brightness_sd**2 / 2),
         np.exp(leak - leak_variance / 2) * is_perfused,
         np.exp(retained) * is_perfused,
@@ -134,12 +141,12 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) ->
 def draw_vessels(
     vessels: Vessels, window: SampleGrid, wall_um: float, brightness: np.ndarray, is_solid: np.ndarray
 ) -> np.ndarray:
-    """Return an image of vessels, each of its brightness in its wall or, if it is solid, in the lumen too."""
+    """Return an image of vessels, each of its brightness in its wall or, if it is solid, up to the radius."""
     image = np.zeros(window.shape, np.float32)
     for vessel in np.flatnonzero(brightness):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         if is_solid[vessel]:
-            from_wall_um = np.maximum(from_wall_um, 0)
+            from_wall_um = np.maximum(from_wall_um + np.float32(_HALF_MAXIMUM * wall_um), 0)
         profile = np.exp(-0.5 * (from_wall_um / np.float32(wall_um)) ** 2)
         np.maximum(image[square], np.float32(brightness[vessel]) * profile, out=image[square])
     return image
