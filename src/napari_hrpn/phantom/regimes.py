@@ -53,11 +53,11 @@ def _vessels(draw: _Draw) -> dict[str, Any]:
         "vessel_half_length_um": float(np.clip(500 * length_mm_per_mm2 / density, 0.5, 30)),
         "vessel_bend": draw.even(0, 1),
         "vessel_distance_um": min(20.0, 280 / density**0.5),
-        "vessel_clustering": draw.even(0.2, 0.9),
+        "vessel_clustering": draw.even(0.1, 0.8),
         "vessel_clustering_um": draw.ratio(60, 200),
         "vessel_radius_sd": draw.even(0.2, 0.45),
-        "vessel_wall_um": draw.even(0.6, 1.2),
-        "vessel_brightness_sd": draw.even(0.2, 0.6),
+        "vessel_wall_um": draw.even(0.5, 1.1),
+        "vessel_brightness_sd": draw.even(0.2, 0.5),
         "solid_vessel_um": draw.even(1.5, 5),
         "perfused_share": draw.even(0.4, 1),
         "permeability_visible": draw.even(-1, 1),
@@ -77,7 +77,7 @@ def _nuclei(draw: _Draw) -> dict[str, Any]:
         "nest_avoidance": draw.even(0, 0.7),
         "chromatin_contrast": draw.even(0.1, 0.35),
         "necrosis": draw.even(0, 0.3),
-        "haze": draw.even(0, 1),
+        "haze": draw.even(0, 1.2),
         "haze_um": draw.ratio(4, 12),
     }
 
