@@ -227,9 +227,8 @@ def _margin_um(settings: PhantomSettings) -> float:
 
     However short the penetration, it holds the longest vessel that reaches into the cell.
     """
-    return max(
-        min(10 * settings.penetration_um, 300.0), 5 * settings.penetration_um + 1.5 * LONGEST_UM, 4 * settings.haze_um
-    )
+    penetration = settings.penetration_um
+    return max(min(10 * penetration, 300.0), 6 * penetration + 1.3 * LONGEST_UM, 4 * settings.haze_um)
 
 
 def _light(settings: PhantomSettings, cell: _Surroundings, tissue: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
+from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
 from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, RandomField, SampleGrid
@@ -83,11 +84,6 @@ class Vessels:
     retained: np.ndarray  # Probe in lumen and wall, mean 1 over perfused vessels
 
     @property
-    def reach_um(self) -> np.ndarray:
-        """Furthest distance of each axis from its centre."""
-        return np.asarray(self.half_length_um * np.hypot(1, self.curvature_per_um * self.half_length_um / 2))
-
-    @property
     def perimeter_um(self) -> np.ndarray:
         """Length of each wall in the section."""
         return np.asarray(2 * np.pi * self.radius_um + 4 * self.half_length_um)
@@ -143,7 +139,8 @@ def draw_vessels(
 ) -> np.ndarray:
     """Return an image of vessels, each of its brightness in its wall or, if it is solid, up to the radius."""
     image = np.zeros(window.shape, np.float32)
-    for vessel in np.flatnonzero(brightness):
+    near = window.bounds.grown(2 * LONGEST_UM).holds(vessels.centre_um)
+    for vessel in np.flatnonzero(near & (brightness > 0)):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         if is_solid[vessel]:
             from_wall_um = np.maximum(from_wall_um + np.float32(_HALF_MAXIMUM * wall_um), 0)
@@ -156,7 +153,7 @@ def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
     """Return the probe that vessels leak per area."""
     source = np.zeros(window.shape)
     wall_um = max(SOURCE_WALL_UM, window.step_um / 2)
-    reach_um = vessels.reach_um + vessels.radius_um + 4 * wall_um
+    reach_um = _reach_um(vessels.half_length_um, vessels.curvature_per_um) + vessels.radius_um + 4 * wall_um
     for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
@@ -171,7 +168,8 @@ def _distance_to_wall(
     """Return a square around a vessel, and the distance of its pixels to the middle of the wall, negative inside."""
     y_um, x_um = vessels.centre_um[vessel]
     half_length, radius = vessels.half_length_um[vessel], vessels.radius_um[vessel]
-    square = window.around(y_um, x_um, vessels.reach_um[vessel] + radius + beyond_um)
+    reach_um = _reach_um(half_length, vessels.curvature_per_um[vessel])
+    square = window.around(y_um, x_um, reach_um + radius + beyond_um)
     y = (window.y_um[square[0]] - y_um).astype(np.float32)[:, None]
     x = (window.x_um[square[1]] - x_um).astype(np.float32)[None, :]
     along_y, along_x = vessels.direction[vessel].astype(np.float32)
@@ -183,6 +181,11 @@ def _distance_to_wall(
     return square, _from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) - np.float32(radius)
 
 
+def _reach_um(half_length_um: np.ndarray, curvature_per_um: np.ndarray) -> np.ndarray:
+    """Return the furthest distance of an axis from its centre."""
+    return np.asarray(half_length_um * np.hypot(1, curvature_per_um * half_length_um / 2))
+
+
 def _from_arc(along: np.ndarray, across: np.ndarray, on_axis: np.ndarray, curvature: float) -> np.ndarray:
     """Return the distance from a bent axis, nearly: it is measured across the arc."""
     slope = np.float32(curvature) * on_axis
@@ -192,15 +195,17 @@ def _from_arc(along: np.ndarray, across: np.ndarray, on_axis: np.ndarray, curvat
 def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
     """Return which points lie in a vessel or nearer than `beyond_um` to its wall."""
     inside = np.zeros(len(points_um), bool)
-    for vessel in range(len(vessels.radius_um)):
-        reach = vessels.radius_um[vessel] + beyond_um
+    wall_um = vessels.radius_um + beyond_um
+    if len(points_um) == 0 or len(wall_um) == 0:
+        return inside
+    reach_um = _reach_um(vessels.half_length_um, vessels.curvature_per_um) + wall_um
+    around = cKDTree(points_um).query_ball_point(vessels.centre_um, reach_um)
+    for vessel, near in enumerate(around):
+        offset = points_um[near] - vessels.centre_um[vessel]
         half_length, (along_y, along_x) = vessels.half_length_um[vessel], vessels.direction[vessel]
-        offset = points_um - vessels.centre_um[vessel]
-        near = np.flatnonzero((np.abs(offset) < vessels.reach_um[vessel] + reach).all(axis=1))
-        offset = offset[near]
         along, across = offset @ vessels.direction[vessel], offset @ np.array([along_x, -along_y])
         on_axis = np.clip(along, -half_length, half_length)
-        inside[near[_from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) < reach]] = True
+        inside[near] |= _from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) < wall_um[vessel]
     return inside
 
 
