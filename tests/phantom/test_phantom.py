@@ -37,7 +37,7 @@ def test_every_preset_is_a_slide(preset):
     phantom = phantom_slide(preset, size=96, seed=2)
     slide = phantom.slide
     assert slide.channel_names == ("DAPI", "AF488", "QD")
-    assert slide.pixel_size_um == (0.2744, 0.2744)
+    assert slide.pixel_size_um == (PHANTOM_PRESETS[preset].pixel_size_um,) * 2
     assert slide.source == Path(f"phantom-{preset}-2")
     pixels = slide.levels[0].compute()
     assert (pixels.shape, pixels.dtype) == ((3, 96, 96), np.uint8)

@@ -17,6 +17,8 @@ def round_vessel(y_um: float, x_um: float, radius_um: float) -> Vessels:
         np.array([[0.0, 1.0]]),
         np.array([radius_um]),
         np.zeros(1),
+        np.zeros(1),
+        np.ones(1),
         np.ones(1),
         np.ones(1),
     )

@@ -24,7 +24,12 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Seed; each number makes a 
 
 def phantom(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="NAME.ome.tif or NAME.ome.zarr.")],
-    preset: Annotated[str, typer.Option(metavar="NAME", help="tiny, tumour, paper_like, stress or null.")] = "tumour",
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="tiny, tumour, paper_like, stress, null, intravascular, extravasated or varied."
+        ),
+    ] = "tumour",
     size: Annotated[
         int | None, typer.Option(metavar="PX", help="Height and width; the preset's own if not given.")
     ] = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.phantom.cells import CELL_PX, CellPixels, make_cell
+from napari_hrpn.phantom.regimes import drawn_regime
 from napari_hrpn.phantom.settings import PHANTOM_PRESETS, PhantomError, PhantomSettings
 from napari_hrpn.slides import Slide, coarser_levels
 
@@ -37,7 +38,7 @@ class Phantom:
     tissue : dask.array.Array
         Shape (y, x), bool: True where there is tissue.
     settings : PhantomSettings
-        Settings of the phantom.
+        Settings of the phantom; those that its seed drew if it is varied.
     seed : int
         Seed of the phantom.
     """
@@ -81,6 +82,7 @@ def phantom_slide(
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         msg = f"the seed of a phantom is {seed!r}; give a whole number, 0 or more"
         raise PhantomError(msg)
+    settings = drawn_regime(settings, int(seed)) if settings.is_varied else settings
     cells = _PhantomCells(settings, shape, int(seed))
     pixel_size_um = (settings.pixel_size_um, settings.pixel_size_um)
     source = Path(f"phantom-{settings.name}-{seed}")

@@ -36,6 +36,8 @@ class Purpose(IntEnum):
     AUTOFLUORESCENCE = 10
     NOISE = 11
     WALL = 12
+    FLOOR = 13
+    REGIME = 14
 
 
 def keyed_generator(seed: int, purpose: Purpose, row: int = 0, column: int = 0) -> np.random.Generator:

@@ -40,10 +40,17 @@ class PhantomSettings:
         Median lumen radius and SD of its logarithm.
     vessel_half_length_um, vessel_half_length_sd : float
         Median half length of a vessel's axis in the section and SD of its logarithm.
+    vessel_bend : float
+        SD of the angle, in radians, by which half a vessel's axis bends.
     vessel_wall_um : float
         SD of the Gaussian profile of the wall across its thickness.
     vessel_brightness_sd : float
         SD of the logarithm of the CD31 brightness of a vessel.
+    solid_vessel_um : float
+        Vessels with a lumen radius up to this are stained all over, as capillaries are in a section; wider ones have a
+        bright wall and a dark lumen.
+    perfused_share : float
+        Share of the vessels that carry probe, 0 to 1; the others are stained but neither leak nor retain any.
     nucleus_density_per_mm2, nucleus_distance_um : float
         Mean density of nuclei and the smallest distance between two centres.
     nucleus_clustering, nucleus_clustering_um : float
@@ -59,13 +66,23 @@ class PhantomSettings:
     uptake_rise : float
         Share of k that is proportional to the local cell density, 0 (k constant) to 1.
     permeability_visible : float
-        Decrease of ln P per unit of ln CD31 brightness: dimmer vessels leak more.
+        Decrease of ln P per unit of ln CD31 brightness: dimmer vessels leak more; if negative, brighter ones.
     permeability_hidden_sd : float
         SD of the part of ln P that shows in no input; it sets the variance that cannot be predicted.
     perinuclear_uptake : float
         Probe in the shell around a nucleus, relative to the extracellular concentration.
     nuclear_exclusion : float
         Share of the probe signal that is missing inside a nucleus, 0 to 1.
+    retained_share : float
+        Share of the probe that is still in lumen and wall of its vessel, 0 to 1; the rest has left.
+    retained_grey, retained_sd : float
+        Mean brightness of a perfused vessel that has retained all, and SD of its logarithm from vessel to vessel, which
+        shows in no input.
+    floor_grey : float
+        Mean autofluorescence of tissue in the probe channel, which nuclei exclude like the probe.
+    floor_texture_sd, floor_texture_um : float
+        SD of the logarithm of that autofluorescence, and the length over which it varies. The texture shows in no input
+        but, like the hidden permeability, belongs to the noise-free image.
     has_independent_probe : bool
         Whether the probe leaks from a second, hidden set of vessels and ignores nuclei, so that it is independent of
         the inputs.
@@ -73,6 +90,10 @@ class PhantomSettings:
         Mean brightness in 8-bit grey levels of a nucleus, of a vessel wall and of the probe in tissue.
     tissue_grey : float
         Autofluorescence of tissue in the two input channels, in grey levels.
+    haze, haze_um : float
+        Light of nuclei out of focus, as a share of that in focus, and the SD of its Gaussian blur.
+    input_gain, input_offset_grey : tuple of float
+        Factor of the light of nuclei and of vessels, and what is added to `offset_grey` in each.
     offset_grey : float
         Reading of the detector without light, in grey levels.
     electrons_per_grey, probe_electrons_per_grey : float
@@ -91,6 +112,8 @@ class PhantomSettings:
         Side of a camera field.
     bits : int
         8 or 16 bits per pixel.
+    is_varied : bool
+        Whether each seed draws a regime of its own in place of most of the above; not of sizes, outline and bits.
     """
 
     name: str = "tumour"
@@ -106,8 +129,11 @@ class PhantomSettings:
     vessel_radius_sd: float = 0.35
     vessel_half_length_um: float = 5.0
     vessel_half_length_sd: float = 0.6
+    vessel_bend: float = 0.0
     vessel_wall_um: float = 0.9
     vessel_brightness_sd: float = 0.3
+    solid_vessel_um: float = 0.0
+    perfused_share: float = 1.0
     nucleus_density_per_mm2: float = 4000.0
     nucleus_distance_um: float = 6.5
     nucleus_clustering: float = 0.65
@@ -122,11 +148,21 @@ class PhantomSettings:
     permeability_hidden_sd: float = 0.4
     perinuclear_uptake: float = 0.15
     nuclear_exclusion: float = 0.5
+    retained_share: float = 0.0
+    retained_grey: float = 50.0
+    retained_sd: float = 0.5
+    floor_grey: float = 0.0
+    floor_texture_sd: float = 0.2
+    floor_texture_um: float = 5.0
     has_independent_probe: bool = False
     nuclei_grey: float = 90.0
     vessels_grey: float = 110.0
     probe_grey: float = 25.0
     tissue_grey: float = 8.0
+    haze: float = 0.0
+    haze_um: float = 8.0
+    input_gain: tuple[float, float] = (1.0, 1.0)
+    input_offset_grey: tuple[float, float] = (0.0, 0.0)
     offset_grey: float = 5.0
     electrons_per_grey: float = 4.0
     probe_electrons_per_grey: float = 1.0
@@ -137,9 +173,11 @@ class PhantomSettings:
     shading: float = 0.0
     shading_field_px: int = 2048
     bits: int = 8
+    is_varied: bool = False
 
     def __post_init__(self) -> None:
         _check_positive(self)
+        _check_inputs(self)
         _check_reach(self)
         if self.bits not in (8, 16):
             msg = f"a phantom has 8 or 16 bits per pixel, not {self.bits}; set bits to one of them"
@@ -151,14 +189,19 @@ class PhantomSettings:
         return 1.0 if self.bits == 8 else 257.0
 
 
-_SHARES = ("necrosis", "nest_avoidance", "uptake_rise", "nuclear_exclusion", "cross_talk", "shading")
+_SHARES = (
+    *("necrosis", "nest_avoidance", "uptake_rise", "nuclear_exclusion", "cross_talk", "shading"),
+    *("perfused_share", "retained_share"),
+)
+_SIGNED = ("permeability_visible",)
 _MAY_BE_ZERO = (
     *_SHARES,
     *("vessel_distance_um", "vessel_clustering", "vessel_radius_sd", "vessel_half_length_um"),
     *("vessel_half_length_sd", "vessel_brightness_sd", "nucleus_distance_um", "nucleus_clustering"),
-    *("nucleus_radius_sd", "chromatin_contrast", "permeability_visible", "permeability_hidden_sd"),
+    *("nucleus_radius_sd", "chromatin_contrast", "permeability_hidden_sd", "retained_sd"),
     *("perinuclear_uptake", "tissue_grey", "offset_grey", "read_noise_electrons", "psf_um"),
     *("vessel_density_per_mm2", "nucleus_density_per_mm2"),
+    *("solid_vessel_um", "vessel_bend", "floor_grey", "floor_texture_sd", "haze"),
 )
 _PIXEL_SIZES_UM = (0.1, 1.2)
 _FURTHEST_PX = 1000
@@ -171,11 +214,21 @@ def _check_positive(settings: PhantomSettings) -> None:
         value = getattr(settings, field.name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
+        if field.name in _SIGNED and math.isfinite(value):
+            continue
         may_be_zero = field.name in _MAY_BE_ZERO
         highest = 1.0 if field.name in _SHARES else math.inf
         if not (0 <= value <= highest and math.isfinite(value)) or (value == 0 and not may_be_zero):
             bound = "0 to 1" if field.name in _SHARES else "0 or more" if may_be_zero else "more than 0"
             msg = f"{field.name} of a phantom is {value}; give a number, {bound}"
+            raise PhantomError(msg)
+
+
+def _check_inputs(settings: PhantomSettings) -> None:
+    for name, lowest, bound in (("input_gain", math.ulp(0.0), "above 0"), ("input_offset_grey", 0.0, "0 or more")):
+        values = getattr(settings, name)
+        if len(values) != 2 or not all(lowest <= value < math.inf for value in values):
+            msg = f"{name} of a phantom is {values}; give two numbers, {bound}: for nuclei and for vessels"
             raise PhantomError(msg)
 
 
@@ -196,6 +249,44 @@ def _check_reach(settings: PhantomSettings) -> None:
 
 
 _TUMOUR = PhantomSettings()
+# a bed of capillaries with a tracer that is still in them, over an autofluorescent floor, tuned by
+# benchmarks/phantom_statistics.py
+_INTRAVASCULAR = PhantomSettings(
+    name="intravascular",
+    size=1024,
+    pixel_size_um=0.69,
+    has_outline=False,
+    vessel_density_per_mm2=1000.0,
+    vessel_distance_um=9.0,
+    vessel_radius_um=1.4,
+    vessel_half_length_um=6.0,
+    vessel_bend=0.8,
+    vessel_wall_um=0.7,
+    vessel_brightness_sd=0.35,
+    solid_vessel_um=5.0,
+    nucleus_density_per_mm2=12000.0,
+    nucleus_distance_um=3.4,
+    nucleus_clustering=0.1,
+    nest_avoidance=0.2,
+    nucleus_radius_um=4.0,
+    penetration_um=5.0,
+    permeability_visible=0.0,
+    nuclear_exclusion=0.0,
+    retained_share=0.95,
+    retained_grey=55.0,
+    retained_sd=0.8,
+    probe_grey=20.0,
+    floor_grey=15.0,
+    floor_texture_sd=0.15,
+    nuclei_grey=30.0,
+    haze=1.0,
+    haze_um=6.0,
+    vessels_grey=60.0,
+    tissue_grey=3.0,
+    offset_grey=2.0,
+    probe_electrons_per_grey=4.0,
+    psf_um=0.5,
+)
 
 PHANTOM_PRESETS: Mapping[str, PhantomSettings] = MappingProxyType(
     {
@@ -213,5 +304,10 @@ PHANTOM_PRESETS: Mapping[str, PhantomSettings] = MappingProxyType(
             shading=0.4,
         ),
         "null": replace(_TUMOUR, name="null", has_outline=False, has_independent_probe=True),
+        "intravascular": _INTRAVASCULAR,
+        "extravasated": replace(
+            _INTRAVASCULAR, name="extravasated", retained_share=0.1, probe_grey=30.0, penetration_um=25.0
+        ),
+        "varied": replace(_TUMOUR, name="varied", size=1024, pixel_size_um=0.55, is_varied=True),
     }
 )

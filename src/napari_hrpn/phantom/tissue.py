@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
+from scipy.spatial import cKDTree
 from scipy.special import ndtri
 
 from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, RandomField, SampleGrid
@@ -60,7 +62,12 @@ def _smooth_step(value: np.ndarray) -> np.ndarray:
 # longest vessel, which decides how far outside of a cell vessels are made
 LONGEST_UM = 90.0
 _CROWDING = 3.0
-_SOURCE_WALL_UM = 1.5
+# SDs from the middle of a Gaussian to half its maximum
+_HALF_MAXIMUM = math.sqrt(2 * math.log(2))
+# sharpest bend of a vessel: the angle of half its axis, and the arc's radius over that of the lumen
+_MOST_BEND = 1.2
+_TIGHTEST_RADII = 3.0
+SOURCE_WALL_UM = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +77,11 @@ class Vessels:
     centre_um: np.ndarray  # (n, 2), y and x
     direction: np.ndarray  # (n, 2), unit vector of the axis
     radius_um: np.ndarray  # Radius of the lumen
-    half_length_um: np.ndarray  # Half the length of the axis
+    half_length_um: np.ndarray  # Half the length of the axis, along its direction
+    curvature_per_um: np.ndarray  # Of the axis, a parabola; 0 is straight
     brightness: np.ndarray  # CD31 of the wall, mean 1
-    permeability: np.ndarray  # P_i C_p, mean 1
+    permeability: np.ndarray  # P_i C_p, mean 1 over perfused vessels
+    retained: np.ndarray  # Probe in lumen and wall, mean 1 over perfused vessels
 
     @property
     def perimeter_um(self) -> np.ndarray:
@@ -93,14 +102,21 @@ def vessels_within(bounds: Bounds, settings: PhantomSettings, tissue: TissueShap
     leak = settings.permeability_visible * faint + settings.permeability_hidden_sd * normal[:, 2]
     leak_variance = (settings.permeability_visible * settings.vessel_brightness_sd) ** 2
     leak_variance += settings.permeability_hidden_sd**2
+    retained = settings.retained_sd * normal[:, 5] - settings.retained_sd**2 / 2
+    is_perfused = points.marks[:, 6] < settings.perfused_share
     half_length = settings.vessel_half_length_um * np.exp(settings.vessel_half_length_sd * normal[:, 4])
+    half_length = np.minimum(half_length, LONGEST_UM / 2)
+    radius = np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4)
+    sharpest = 1 / np.maximum(half_length / _MOST_BEND, _TIGHTEST_RADII * radius)
     return Vessels(
         points.positions_um,
         np.column_stack([np.sin(angle), np.cos(angle)]),
-        np.minimum(settings.vessel_radius_um * np.exp(settings.vessel_radius_sd * normal[:, 3]), LONGEST_UM / 4),
-        np.minimum(half_length, LONGEST_UM / 2),
+        radius,
+        half_length,
+        np.clip(settings.vessel_bend * normal[:, 7] / np.maximum(half_length, 1e-9), -sharpest, sharpest),
         np.exp(-faint - settings.vessel_brightness_sd**2 / 2),
-        np.exp(leak - leak_variance / 2),
+        np.exp(leak - leak_variance / 2) * is_perfused,
+        np.exp(retained) * is_perfused,
     )
 
 
@@ -118,21 +134,26 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) ->
     return HardCore(tissue.seed, purpose, settings.vessel_distance_um, highest, density)
 
 
-def draw_walls(vessels: Vessels, window: SampleGrid, wall_um: float) -> np.ndarray:
-    """Return the CD31 stain of vessel walls."""
-    walls = np.zeros(window.shape, np.float32)
-    for vessel in range(len(vessels.radius_um)):
+def draw_vessels(
+    vessels: Vessels, window: SampleGrid, wall_um: float, brightness: np.ndarray, is_solid: np.ndarray
+) -> np.ndarray:
+    """Return an image of vessels, each of its brightness in its wall or, if it is solid, up to the radius."""
+    image = np.zeros(window.shape, np.float32)
+    near = window.bounds.grown(2 * LONGEST_UM).holds(vessels.centre_um)
+    for vessel in np.flatnonzero(near & (brightness > 0)):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
+        if is_solid[vessel]:
+            from_wall_um = np.maximum(from_wall_um + np.float32(_HALF_MAXIMUM * wall_um), 0)
         profile = np.exp(-0.5 * (from_wall_um / np.float32(wall_um)) ** 2)
-        np.maximum(walls[square], np.float32(vessels.brightness[vessel]) * profile, out=walls[square])
-    return walls
+        np.maximum(image[square], np.float32(brightness[vessel]) * profile, out=image[square])
+    return image
 
 
 def leak_source(vessels: Vessels, window: SampleGrid) -> np.ndarray:
     """Return the probe that vessels leak per area."""
     source = np.zeros(window.shape)
-    wall_um = max(_SOURCE_WALL_UM, window.step_um / 2)
-    reach_um = vessels.half_length_um + vessels.radius_um + 4 * wall_um
+    wall_um = max(SOURCE_WALL_UM, window.step_um / 2)
+    reach_um = _reach_um(vessels.half_length_um, vessels.curvature_per_um) + vessels.radius_um + 4 * wall_um
     for vessel in np.flatnonzero(window.bounds.grown(-reach_um).holds(vessels.centre_um)):
         square, from_wall_um = _distance_to_wall(vessels, vessel, window, 4 * wall_um)
         profile = np.exp(-0.5 * (from_wall_um.astype(np.float64) / wall_um) ** 2)
@@ -147,26 +168,44 @@ def _distance_to_wall(
     """Return a square around a vessel, and the distance of its pixels to the middle of the wall, negative inside."""
     y_um, x_um = vessels.centre_um[vessel]
     half_length, radius = vessels.half_length_um[vessel], vessels.radius_um[vessel]
-    square = window.around(y_um, x_um, half_length + radius + beyond_um)
+    reach_um = _reach_um(half_length, vessels.curvature_per_um[vessel])
+    square = window.around(y_um, x_um, reach_um + radius + beyond_um)
     y = (window.y_um[square[0]] - y_um).astype(np.float32)[:, None]
     x = (window.x_um[square[1]] - x_um).astype(np.float32)[None, :]
     along_y, along_x = vessels.direction[vessel].astype(np.float32)
-    along = np.clip(y * along_y + x * along_x, -np.float32(half_length), np.float32(half_length))
-    return square, np.hypot(y - along * along_y, x - along * along_x) - np.float32(radius)
+    along = y * along_y + x * along_x
+    on_axis = np.clip(along, -np.float32(half_length), np.float32(half_length))
+    if vessels.curvature_per_um[vessel] == 0:
+        return square, np.hypot(y - on_axis * along_y, x - on_axis * along_x) - np.float32(radius)
+    across = y * along_x - x * along_y
+    return square, _from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) - np.float32(radius)
+
+
+def _reach_um(half_length_um: np.ndarray, curvature_per_um: np.ndarray) -> np.ndarray:
+    """Return the furthest distance of an axis from its centre."""
+    return np.asarray(half_length_um * np.hypot(1, curvature_per_um * half_length_um / 2))
+
+
+def _from_arc(along: np.ndarray, across: np.ndarray, on_axis: np.ndarray, curvature: float) -> np.ndarray:
+    """Return the distance from a bent axis, nearly: it is measured across the arc."""
+    slope = np.float32(curvature) * on_axis
+    return np.hypot(along - on_axis, (across - slope * on_axis / 2) / np.hypot(np.float32(1), slope))
 
 
 def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
     """Return which points lie in a vessel or nearer than `beyond_um` to its wall."""
     inside = np.zeros(len(points_um), bool)
-    for vessel in range(len(vessels.radius_um)):
-        reach = vessels.radius_um[vessel] + beyond_um
-        half_length = vessels.half_length_um[vessel]
-        offset = points_um - vessels.centre_um[vessel]
-        near = np.flatnonzero((np.abs(offset) < half_length + reach).all(axis=1))
-        offset = offset[near]
-        along = np.clip(offset @ vessels.direction[vessel], -half_length, half_length)
-        across = offset - along[:, None] * vessels.direction[vessel]
-        inside[near[np.hypot(across[:, 0], across[:, 1]) < reach]] = True
+    wall_um = vessels.radius_um + beyond_um
+    if len(points_um) == 0 or len(wall_um) == 0:
+        return inside
+    reach_um = _reach_um(vessels.half_length_um, vessels.curvature_per_um) + wall_um
+    around = cKDTree(points_um).query_ball_point(vessels.centre_um, reach_um)
+    for vessel, near in enumerate(around):
+        offset = points_um[near] - vessels.centre_um[vessel]
+        half_length, (along_y, along_x) = vessels.half_length_um[vessel], vessels.direction[vessel]
+        along, across = offset @ vessels.direction[vessel], offset @ np.array([along_x, -along_y])
+        on_axis = np.clip(along, -half_length, half_length)
+        inside[near] |= _from_arc(along, across, on_axis, vessels.curvature_per_um[vessel]) < wall_um[vessel]
     return inside
 
 

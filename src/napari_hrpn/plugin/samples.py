@@ -49,9 +49,11 @@ def _sample(preset: str) -> list[LayerData]:
 
 
 # phantoms of 256 px and 4,096 px; one with a realistically dim probe; one with saturation, cross-talk, shading and
-# shifted channels; and one whose probe cannot be predicted
-tiny, tumour, paper_like, stress, null = (
-    partial(_sample, preset) for preset in ("tiny", "tumour", "paper_like", "stress", "null")
+# shifted channels; one whose probe cannot be predicted; capillaries with a probe that is still in them, and with one
+# that has left; and one whose seed draws all of this
+tiny, tumour, paper_like, stress, null, intravascular, extravasated, varied = (
+    partial(_sample, preset)
+    for preset in ("tiny", "tumour", "paper_like", "stress", "null", "intravascular", "extravasated", "varied")
 )
 
 
