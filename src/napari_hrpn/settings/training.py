@@ -7,11 +7,20 @@ from typing import Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
-from napari_hrpn.settings.networks import HRPN, NETWORKS
+from napari_hrpn.settings.networks import HRPN, NETWORKS, NO_AUGMENTATION
 
 
-def _share(title: str, words: str) -> Option:
-    return Option(title=title, help=words, minimum=0, maximum=1, is_share=True, step=0.05)
+def _share(title: str, words: str, flag: str = "", step: float = 0.05) -> Option:
+    return Option(
+        title=title,
+        help=words,
+        minimum=0,
+        maximum=1,
+        is_share=True,
+        step=step,
+        flag=flag,
+        metavar="SHARE" if flag else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -176,6 +185,54 @@ class TrainingSettings:
         ),
     ] = "fixed"
     flips: Annotated[bool, Option(title="Flips", help="Flip and turn patches at random.")] = True
+    gain: Annotated[
+        float,
+        Option(
+            title="Gain",
+            help="Largest factor by which each input of a patch is made brighter or darker at random; 1 for none.",
+            minimum=1,
+            maximum=10,
+            step=0.1,
+            flag="--gain",
+            metavar="X",
+        ),
+    ] = 1.6
+    offset: Annotated[
+        float,
+        _share(
+            "Offset",
+            "Largest random shift of each input of a patch, as a share of its range of grey levels in the tissue.",
+            "--offset",
+            0.01,
+        ),
+    ] = 0.05
+    blur_px: Annotated[
+        float,
+        Option(
+            title="Blur",
+            help="Largest random blur of each input of a patch, the sigma of a Gaussian.",
+            minimum=0,
+            maximum=16,
+            step=0.1,
+            unit="px",
+            noun="blur",
+            flag="--blur",
+            metavar="PX",
+        ),
+    ] = 1.0
+    haze: Annotated[
+        float,
+        _share("Haze", "Largest random share of light out of focus that is added to each input of a patch.", "--haze"),
+    ] = 0.1
+    noise: Annotated[
+        float,
+        _share(
+            "Noise",
+            "Largest standard deviation of the noise that is added to each input of a patch, as a share of its range.",
+            "--noise",
+            0.01,
+        ),
+    ] = 0.02
     padding_counts: Annotated[
         bool,
         Option(
@@ -266,6 +323,11 @@ class TrainingSettings:
         if self.devices > self.batch:
             msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
             raise TrainingError(msg)
+
+    @property
+    def augments(self) -> bool:
+        """Whether the inputs of patches are changed at random."""
+        return any(getattr(self, name) != off for name, off in NO_AUGMENTATION.items())
 
     @property
     def stride(self) -> int:
