@@ -12,6 +12,7 @@ import torch
 
 from napari_hrpn.core import Box, drive
 from napari_hrpn.models import IntensityScaling
+from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.training import TrainingError, cut_patches, recipe_settings
 from napari_hrpn.training.data import patch_loader
 from napari_hrpn.training.data.patch_cache import PatchCache
@@ -19,7 +20,7 @@ from napari_hrpn.training.data.patch_loader import PatchFeed, PatchSource, _Buff
 from support.training_slides import addressed, region, training_slide
 
 GRID = recipe_settings("paper", patch_px=64, batch=4, padding_counts=False)
-CROPS = recipe_settings("fast", patch_px=64, batch=4, steps_per_epoch=6)
+CROPS = recipe_settings("fast", patch_px=64, batch=4, steps_per_epoch=6, **NO_AUGMENTATION)
 SCALING = IntensityScaling(offsets=(10.0, 20.0), scales=(50.0, 40.0), target_offset=30.0, target_scale=60.0)
 
 

@@ -107,7 +107,7 @@ class _StudyRun:
 
     def __init__(self, study: Study, folder: StudyFolder, stop: Event) -> None:
         self._study, self._folder, self._stop = study, folder, stop
-        self._experiments = study_experiments(study)
+        self._experiments = folder.as_begun(study_experiments(study))
         self._baselines: tuple[ResultRow, ...] = ()
         self._finished: dict[str, tuple[ResultRow, ...]] = {}
         self._failures: dict[str, str] = {}

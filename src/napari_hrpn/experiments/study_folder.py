@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from napari_hrpn.core.files import differing, locked_folder, save_json, saved_js
 from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments
 from napari_hrpn.experiments.results import ResultRow
 from napari_hrpn.experiments.study import StudyError
+from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.slides import open_slide, slide_identity
 from napari_hrpn.training import RunFolder
 
@@ -45,6 +46,13 @@ class StudyFolder:
     def locked(self) -> AbstractContextManager[None]:
         """Lock the folder against other programs, for the length of a block."""
         return locked_folder(self.path, StudyError, "carrying out a study in", "study")
+
+    def as_begun(self, experiments: Sequence[Experiment]) -> tuple[Experiment, ...]:
+        """Experiments without augmentation, if a run in this folder is older than its options."""
+        begun = next((run for run in map(self.run, experiments) if run.request() is not None), None)
+        if begun is None:
+            return tuple(experiments)
+        return tuple(replace(one, settings=begun.as_begun(one.request).settings) for one in experiments)
 
     def check(self, experiments: Sequence[Experiment]) -> None:
         """Refuse a folder with a run that was made from other slides, tumours or settings."""
@@ -135,6 +143,7 @@ class StudyFolder:
 
 
 def _difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:
+    earlier = {**earlier, "settings": {**NO_AUGMENTATION, **earlier["settings"]}}
     for name in differing(earlier["settings"], now["settings"]):
         return f"{name} was {earlier['settings'].get(name)}, now it is {now['settings'].get(name)}"
     for name in differing(earlier["slides"], now["slides"]):

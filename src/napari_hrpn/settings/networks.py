@@ -27,8 +27,11 @@ class Network:
     is_compared: bool = False  # Whether a study trains it unless the study names its networks
 
 
+# values with which the inputs of patches stay as they are; so were all trainings before these options existed
+NO_AUGMENTATION = {"gain": 1.0, "offset": 0.0, "blur_px": 0.0, "haze": 0.0, "noise": 0.0}
 # Xu et al. 2023
 _PAPER = {
+    **NO_AUGMENTATION,
     "sampling": "grid",
     "patch_px": 512,
     "batch": 32,
@@ -53,6 +56,7 @@ _GANDA = {
     "weight_decay": 0.0,
     "scaling": "full_scale",
 }
+# without augmentation: it is here to be compared as published
 _GANDA_FAST = {
     **_GANDA,
     "sampling": "crops",

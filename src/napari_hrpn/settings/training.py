@@ -7,14 +7,23 @@ from typing import Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
-from napari_hrpn.settings.networks import HRPN, NETWORKS
+from napari_hrpn.settings.networks import HRPN, NETWORKS, NO_AUGMENTATION
 
 VESSELS, DISTANCE = "vessels", "distance"
 """Roles of inputs that the program knows: the distance to vessels is not a channel of a slide but derived from one."""
 
 
-def _share(title: str, words: str) -> Option:
-    return Option(title=title, help=words, minimum=0, maximum=1, is_share=True, step=0.05)
+def _share(title: str, words: str, flag: str = "", step: float = 0.05) -> Option:
+    return Option(
+        title=title,
+        help=words,
+        minimum=0,
+        maximum=1,
+        is_share=True,
+        step=step,
+        flag=flag,
+        metavar="SHARE" if flag else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,54 @@ class TrainingSettings:
         ),
     ] = "fixed"
     flips: Annotated[bool, Option(title="Flips", help="Flip and turn patches at random.")] = True
+    gain: Annotated[
+        float,
+        Option(
+            title="Gain",
+            help="Largest factor by which each input of a patch is made brighter or darker at random; 1 for none.",
+            minimum=1,
+            maximum=10,
+            step=0.1,
+            flag="--gain",
+            metavar="X",
+        ),
+    ] = 1.6
+    offset: Annotated[
+        float,
+        _share(
+            "Offset",
+            "Largest random shift of each input of a patch, as a share of its range of grey levels in the tissue.",
+            "--offset",
+            0.01,
+        ),
+    ] = 0.05
+    blur_px: Annotated[
+        float,
+        Option(
+            title="Blur",
+            help="Largest random blur of each input of a patch, the sigma of a Gaussian.",
+            minimum=0,
+            maximum=16,
+            step=0.1,
+            unit="px",
+            noun="blur",
+            flag="--blur",
+            metavar="PX",
+        ),
+    ] = 1.0
+    haze: Annotated[
+        float,
+        _share("Haze", "Largest random share of light out of focus that is added to each input of a patch.", "--haze"),
+    ] = 0.1
+    noise: Annotated[
+        float,
+        _share(
+            "Noise",
+            "Largest standard deviation of the noise that is added to each input of a patch, as a share of its range.",
+            "--noise",
+            0.01,
+        ),
+    ] = 0.02
     padding_counts: Annotated[
         bool,
         Option(
@@ -297,6 +354,11 @@ class TrainingSettings:
     def stains(self) -> tuple[str, ...]:
         """Inputs that are channels of a slide, and not derived from others, in order."""
         return tuple(role for role in self.channels if role != DISTANCE)
+
+    @property
+    def augments(self) -> bool:
+        """Whether the inputs of patches are changed at random."""
+        return any(getattr(self, name) != off for name, off in NO_AUGMENTATION.items())
 
     @property
     def stride(self) -> int:

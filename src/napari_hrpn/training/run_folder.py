@@ -17,7 +17,8 @@ from safetensors.torch import save
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.files import locked_folder, replaced_file, save_json
 from napari_hrpn.models.checkpoint_header import read_record
-from napari_hrpn.settings import TrainingSettings
+from napari_hrpn.settings import TrainingSettings, recipe_settings
+from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.training.entries import SlideEntry
 from napari_hrpn.training.reports import EpochRecord, TrainingResult
 
@@ -128,13 +129,43 @@ class RunFolder:
         TrainingError
             If the file is damaged or not of a training.
         """
+        saved = self._saved()
+        return None if saved is None else saved.request()
+
+    def as_begun(self, request: RunRequest) -> RunRequest:
+        """Request without augmentation, if the run in this folder is older than its options.
+
+        Parameters
+        ----------
+        request : RunRequest
+            A request of today.
+
+        Returns
+        -------
+        RunRequest
+            With the recipe's augmentation off that the run was begun without, so that the run can be resumed.
+        """
+        settings = request.settings
+        usual = recipe_settings(settings.recipe, settings.model)
+        unasked = {name for name in self._lacking() if getattr(settings, name) == getattr(usual, name)}
+        off: dict[str, Any] = {name: NO_AUGMENTATION[name] for name in unasked}
+        return replace(request, settings=replace(settings, **off))
+
+    def _lacking(self) -> set[str]:
+        """Options that did not exist when the run in this folder began."""
+        saved = self._saved()
+        return set() if saved is None else NO_AUGMENTATION.keys() - saved.settings.keys()
+
+    def _saved(self) -> _Saved | None:
         if not self._request.is_file():
             return None
         try:
-            return read_record(_Saved, json.loads(self._request.read_text(encoding="utf-8-sig"))).request()
+            saved = read_record(_Saved, json.loads(self._request.read_text(encoding="utf-8-sig")))
+            saved.request()
         except (OSError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
             msg = f"{self._request} does not describe a training ({error}); choose another folder for the run."
             raise TrainingError(msg) from error
+        return saved
 
     def refuse_other(self, request: RunRequest) -> None:
         """Refuse a request that does not resume the run in this folder, if there is one.
@@ -168,11 +199,13 @@ class RunFolder:
             If another run is in this folder, or the folder cannot be written.
         """
         self.refuse_other(request)
+        # what an old run lacks shows how it was begun
+        settings = {name: value for name, value in asdict(request.settings).items() if name not in self._lacking()}
         content = {
             "format": _FORMAT,
             "slides": [_plain(entry) for entry in request.entries],
             "validate": request.validate,
-            "settings": asdict(request.settings),
+            "settings": settings,
         }
         try:
             save_json(self._request, content)
@@ -290,11 +323,11 @@ class _Saved:
 
     format: Literal["napari-hrpn training 1"]
     slides: tuple[Any, ...]
-    settings: Any
+    settings: Mapping[str, Any]
     validate: str | None
 
     def request(self) -> RunRequest:
-        settings = read_record(TrainingSettings, self.settings)
+        settings = read_record(TrainingSettings, {**NO_AUGMENTATION, **self.settings})
         return RunRequest(tuple(map(_entry, self.slides)), settings, self.validate)
 
 

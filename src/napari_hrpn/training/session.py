@@ -62,8 +62,10 @@ class Material:
 def gather_material(request: RunRequest, folder: Path, split: Split, caches: Sequence[PatchCache]) -> Material:
     """Measure the intensity scaling of the slides, once for all devices."""
     measured = measure_scaling(split.train, request.settings)
+    # each slide's own percentiles are 0 and 1 after its scaling
+    ranges = None if measured.scaling.kind == "percentile" else measured.input_ranges
     sources = tuple(
-        PatchSource(cache, slide.regions, measured.for_slide(slide))
+        PatchSource(cache, slide.regions, measured.for_slide(slide), ranges)
         for cache, slide in zip(caches, (*split.train, *split.validation), strict=True)
     )
     return Material(request, folder, sources[: len(split.train)], sources[len(split.train) :], measured)

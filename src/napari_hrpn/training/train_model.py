@@ -70,7 +70,8 @@ def train_model(
         If a slide cannot be read.
     """
     run, stop = RunFolder(folder), stop or threading.Event()
-    request = RunRequest(tuple(entries), settings, validate)
+    request = run.as_begun(RunRequest(tuple(entries), settings, validate))
+    settings = request.settings
     run.refuse_other(request)
     state = run.state()
     if state.complete and state.is_over(settings):

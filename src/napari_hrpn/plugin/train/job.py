@@ -128,7 +128,7 @@ def _run_folder_state(job: TrainingJob, folder: Path) -> RunFolderState:
         request = run.request()
         if request is None:
             return RunFolderState(folder, _OTHER if run.foreign_file() else _NEW)
-        if not request.matches(RunRequest(job.entries_in(folder), job.settings, job.validate)):
+        if not request.matches(run.as_begun(RunRequest(job.entries_in(folder), job.settings, job.validate))):
             return RunFolderState(folder, _OTHER)
         state = run.state()
     except (TrainingError, OSError):

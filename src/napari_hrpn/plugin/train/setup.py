@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 LOOK_AHEAD_MS = 600
 _FIELDS = ("model", "recipe", "channels", "branches", "epochs", "batch", "max_minutes", "device")
 _ADVANCED = (
-    *("patch_px", "learning_rate", "upsampling", "scaling", "minimum_overlap", "minimum_tissue", "seed", "precision"),
-    "devices",
+    *("patch_px", "learning_rate", "upsampling", "scaling", "gain", "offset", "minimum_overlap", "minimum_tissue"),
+    *("seed", "precision", "devices"),
 )
 # another recipe does not change these fields, which do not depend on it
 _KEPT = ("channels", "branches", "max_minutes", "device", "seed", "devices")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
 
+from napari_hrpn.training.data.augmentation import Augmentation
 from napari_hrpn.training.data.patch_sampler import CropSampler, GridSampler, fixed_patches
 
 if TYPE_CHECKING:
@@ -53,6 +54,15 @@ class PatchSource:
     cache: PatchCache
     regions: RegionMask | None  # where patches may lie; None means everywhere
     scaling: IntensityScaling  # of kind "fixed", with the slide's own percentiles if the recipe measures them
+    # low and high percentile of each input, in grey levels; None where the scaling takes them to 0 and 1
+    input_ranges: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def scaled_ranges(self) -> NDArray[np.float32]:
+        """Low and high percentile of each input in the network's numbers, shape (c, 2)."""
+        if self.input_ranges is None:
+            return np.tile(np.array([0, 1], np.float32), (len(self.scaling.offsets), 1))
+        return self.scaling.scale_inputs(np.array(self.input_ranges)[:, None])[:, 0]
 
 
 class PatchFeed:
@@ -73,7 +83,14 @@ class PatchFeed:
     ) -> None:
         self._part, self._parts = share
         self._threads = threads or _threads(share)
-        self._make = partial(_batch, sources, settings.patch_px, _BufferPool(), padding_counts=settings.padding_counts)
+        self._make = partial(
+            _batch,
+            sources,
+            settings.patch_px,
+            _BufferPool(),
+            padding_counts=settings.padding_counts,
+            augmentation=Augmentation(settings),
+        )
         sampler = GridSampler if settings.sampling == "grid" else CropSampler
         self._sampler = sampler(sources, settings)
         self.steps = self._sampler.steps  # batches per epoch
@@ -119,7 +136,13 @@ def _made_ahead(
 
 
 def _batch(
-    sources: Sequence[PatchSource], side: int, memory: _BufferPool, patches: NDArray[np.int64], *, padding_counts: bool
+    sources: Sequence[PatchSource],
+    side: int,
+    memory: _BufferPool,
+    patches: NDArray[np.int64],
+    *,
+    padding_counts: bool,
+    augmentation: Augmentation | None = None,
 ) -> Arrays:
     n, channels = len(patches), len(sources[0].scaling.offsets)
     batch = Batch(
@@ -128,12 +151,15 @@ def _batch(
         memory.array((n, 1, side, side), np.bool_),
     )
     for patch, inputs, target, valid in zip(patches.tolist(), batch.inputs, batch.target, batch.valid, strict=True):
-        number, y0, x0, turn = patch
+        number, y0, x0, turn, seed = patch
         source = sources[number]
         pixels = _turned(source.cache.window(y0, x0, side), turn)
         source.scaling.scale_inputs(pixels[:-1], inputs)
         source.scaling.scale_target(pixels[-1:], target)
         height, width = source.cache.slide_shape[0] - y0, source.cache.slide_shape[1] - x0
+        if augmentation is not None and seed:
+            # padding stays grey level 0, as it is in a prediction
+            augmentation.apply(_turned_back(inputs, turn)[:, :height, :width], source.scaled_ranges, seed)
         pads = (height < side or width < side) and not padding_counts
         valid[...] = True
         if source.regions is not None or pads:
@@ -159,6 +185,15 @@ def _turned(pixels: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
     for first in range(0, pixels.shape[1], _STRIP_PX):
         turned[:, :, first : first + _STRIP_PX] = pixels[:, first : first + _STRIP_PX].swapaxes(1, 2)
     return turned
+
+
+def _turned_back(pixels: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+    """View what `_turned` has made as it was before."""
+    if turn & 4:
+        pixels = pixels.swapaxes(1, 2)
+    if turn & 2:
+        pixels = pixels[:, :, ::-1]
+    return pixels[:, ::-1] if turn & 1 else pixels
 
 
 class _BufferPool:

@@ -1,8 +1,9 @@
 """Sampling of the patches of every step and of the validation: cells of the grid in a random order, or random crops.
 
 Seed, epoch and step alone decide them, so that a training can be resumed anywhere. A patch is a row of numbers: its
-slide, its first row and column, and one of the eight turns of a square. A crop lies wholly on cells that were cut or
-are blank, with enough of it in the regions; every position that qualifies is equally likely.
+slide, its first row and column, one of the eight turns of a square, and the seed of its augmentation (0 for none). A
+crop lies wholly on cells that were cut or are blank, with enough of it in the regions; every position that qualifies is
+equally likely.
 """
 
 from __future__ import annotations
@@ -81,13 +82,16 @@ class GridSampler:
         self._order: tuple[int, NDArray[np.intp]] = (-1, np.arange(0))
 
     def of(self, epoch: int, step: int) -> NDArray[np.int64]:
-        """Patches of a step, shape (n, 4)."""
+        """Patches of a step, shape (n, 5)."""
         settings, order = self._settings, self._order
         if order[0] != epoch:
             order = epoch, np.random.default_rng([settings.seed, epoch]).permutation(len(self._patches))
             self._order = order
         chosen = self._patches[order[1][step * settings.batch : (step + 1) * settings.batch]]
-        return np.column_stack([chosen, _turns(_random_of_step(settings, epoch, step), settings, len(chosen))])
+        random = _random_of_step(settings, epoch, step)
+        return np.column_stack(
+            [chosen, _turns(random, settings, len(chosen)), _augmentation_seeds(random, settings, len(chosen))]
+        )
 
 
 class CropSampler:
@@ -104,7 +108,7 @@ class CropSampler:
         self.steps = settings.steps_per_epoch or max(FEWEST_STEPS, covering)
 
     def of(self, epoch: int, step: int) -> NDArray[np.int64]:
-        """Patches of a step, shape (n, 4)."""
+        """Patches of a step, shape (n, 5)."""
         settings = self._settings
         random = _random_of_step(settings, epoch, step)
         sources = random.choice(len(self._weights), size=settings.batch, p=self._weights)
@@ -113,17 +117,17 @@ class CropSampler:
         for source, count in zip(*np.unique(sources, return_counts=True), strict=True):
             # in reverse order, so that trainings of earlier versions can be resumed
             corners[sources == source] = self._positions[source].draw(random, int(count))[::-1]
-        return np.column_stack([sources, corners, turns])
+        return np.column_stack([sources, corners, turns, _augmentation_seeds(random, settings, settings.batch)])
 
 
 def fixed_patches(sources: Sequence[PatchSource], settings: TrainingSettings) -> NDArray[np.int64]:
-    """List patches that do not overlap and are not turned, slide by slide and row by row; shape (n, 4)."""
+    """List patches that do not overlap and are not turned, slide by slide and row by row; shape (n, 5)."""
     corners_of = _cell_corners if settings.sampling == "grid" else _crop_corners
     corners = [corners_of(source.cache, source.regions, settings) for source in sources]
     numbers = np.repeat(np.arange(len(corners)), [len(of_source) for of_source in corners])
     if not len(numbers):
         raise _no_patch(settings)
-    return np.column_stack([numbers, np.concatenate(corners), np.zeros_like(numbers)]).astype(np.int64)
+    return np.column_stack([numbers, np.concatenate(corners), np.zeros((len(numbers), 2))]).astype(np.int64)
 
 
 def _cell_corners(cache: PatchCache, regions: RegionMask | None, settings: TrainingSettings) -> NDArray[np.int64]:
@@ -163,6 +167,11 @@ def _random_of_step(settings: TrainingSettings, epoch: int, step: int) -> np.ran
 
 def _turns(random: np.random.Generator, settings: TrainingSettings, count: int) -> NDArray[np.int64]:
     return random.integers(_TURNS, size=count) if settings.flips else np.zeros(count, np.int64)
+
+
+def _augmentation_seeds(random: np.random.Generator, settings: TrainingSettings, count: int) -> NDArray[np.int64]:
+    # drawn last, so that augmentation changes neither crops nor turns
+    return random.integers(1, 2**63 - 1, size=count) if settings.augments else np.zeros(count, np.int64)
 
 
 class _CropPositions:
