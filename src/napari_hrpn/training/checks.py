@@ -92,7 +92,8 @@ def check_training(
     cache = cache or RunFolder(folder).patches
     _check_run_folder(folder)
     _check_writable(cache, "the patches")
-    slides = tuple(on_network_grid(open_entry(entry, settings), settings) for entry in entries)
+    opened = tuple(open_entry(entry, settings) for entry in entries)
+    slides = tuple(on_network_grid(slide, settings) for slide in opened)
     _check_each_once(slides)
     for written in (folder, cache):
         _check_outside(written, [local_path(slide.slide.source) for slide in slides])
@@ -106,9 +107,11 @@ def check_training(
             raise _no_patch(part, purpose, settings)
     cache_bytes = patch_cache_bytes(cut, settings, cache)
     _check_disk(folder, cache, cache_bytes)
-    for slide in cut:
+    used = [slide for slide in opened if any(slide.entry is part.entry for part in cut)]
+    for slide in used:
         check_pixels(slide, settings)
-    return Checked(split, tuple(_warnings(slides, split, settings, patches)), cache_bytes)
+    warnings = (*swapped_channels(opened), *_warnings(slides, split, settings, patches))
+    return Checked(split, warnings, cache_bytes)
 
 
 def _check_run_folder(folder: Path) -> None:
@@ -229,7 +232,6 @@ def _warnings(
 ) -> Iterator[str]:
     yield from near_copies(split)
     yield from _other_roles(slides, settings)
-    yield from swapped_channels(slides)
     unsized = [slide for slide in slides if slide.slide.pixel_size_um is None]
     if unsized:
         yield (

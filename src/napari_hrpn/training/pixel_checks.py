@@ -95,7 +95,7 @@ def _check_finite(slide: TrainingSlide, block: NDArray[np.generic], settings: Tr
 
 def _channel_name(slide: TrainingSlide, which: int, settings: TrainingSettings) -> str:
     channel = (*slide.inputs, slide.target)[which]
-    role = (*settings.channels, settings.target)[which]
+    role = (*settings.stains, settings.target)[which]
     return f"the {role} channel {channel} = {slide.slide.channel_names[channel]}"
 
 
