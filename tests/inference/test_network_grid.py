@@ -135,9 +135,9 @@ def test_vessels_are_cut_between_their_grey_levels_and_not_where_there_is_none(s
     image[1, 100:140] = 90
     two = replace(slide, levels=(da.from_array(image),), pixel_size_um=(2.0, 2.0))
     tissue = RegionMask.whole((512, 512))
-    assert 20 <= vessel_threshold(two, 1, tissue, 2.0) < 90
+    assert 20 <= vessel_threshold(two, 1, tissue) < 90
     flat = replace(two, levels=(da.full(image.shape, 7, dtype=np.uint8),))
-    assert vessel_threshold(flat, 1, tissue, 2.0) == np.inf
+    assert vessel_threshold(flat, 1, tissue) == np.inf
 
 
 @pytest.mark.parametrize("slide_um", [0.5, 0.33])

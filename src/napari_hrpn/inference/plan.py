@@ -336,8 +336,8 @@ def _distance_input(
     card = checkpoint.card
     if card.distance is None:
         return None
-    vessels, reference_um = card.stains.index(VESSELS), card.scaling.reference_um
-    threshold = vessel_threshold(stains, vessels, tissue, reference_um)
+    vessels = card.stains.index(VESSELS)
+    threshold = vessel_threshold(stains, vessels, tissue)
     # a slide without a pixel size is taken to have the one trained on, of which a warning tells
     height, width = slide.pixel_size_um or (card.pixel_size_um or 1.0,) * 2
     pixel_um = (height / factors[0], width / factors[1])

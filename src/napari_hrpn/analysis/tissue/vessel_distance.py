@@ -7,21 +7,31 @@ within its reach alone: parts of a slide that are computed one by one fit togeth
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from napari_hrpn.analysis.tissue.intensity import tissue_pixels
+from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
+from napari_hrpn.core import Box
+from napari_hrpn.settings import DISTANCE
 from napari_hrpn.settings.vessel_distance import TRUNCATE
-from napari_hrpn.slides import known_pixels
+from napari_hrpn.slides import glance, known_pixels
+from napari_hrpn.slides.lazy_pixels import PixelSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.settings.vessel_distance import VesselDistance
     from napari_hrpn.slides import RegionMask, Slide
+
+REFERENCE_UM = 2.0
+"""Pixel size at which the grey level of vessels is found."""
 
 
 def vessel_distance(
@@ -38,10 +48,51 @@ def vessel_distance(
     return steps
 
 
-def vessel_threshold(slide: Slide, channel: int, tissue: RegionMask, pixel_um: float) -> float:
-    """Grey level that separates vessels from the rest of the tissue, by Otsu, at about a given pixel size."""
-    pixels = tissue_pixels(slide, (channel,), tissue, pixel_um)[0]
+def vessel_threshold(slide: Slide, channel: int, tissue: RegionMask) -> float:
+    """Grey level that separates vessels from the rest of the tissue, by Otsu, at pixels of about 2 µm."""
+    pixels = tissue_pixels(slide, (channel,), tissue, REFERENCE_UM)[0]
     known = known_pixels(pixels)
     pixels = pixels if known is None else pixels[known]
     # of equal pixels none is a vessel
     return float(threshold_otsu(pixels)) if len(pixels) and pixels.min() < pixels.max() else math.inf
+
+
+def with_distance(slide: Slide, vessels: int, nuclei: int, settings: VesselDistance) -> Slide:
+    """The slide with the distance to its vessels as one more, last channel of each level, computed when it is read."""
+    distance = _Distance(slide, vessels, nuclei, settings)
+    levels = tuple(da.concatenate([level, distance.at(index)]) for index, level in enumerate(slide.levels))
+    return replace(slide, levels=levels, channel_names=(*slide.channel_names, DISTANCE))
+
+
+class _Distance:
+    """Distance to the vessels of a slide at each of its levels, computed when it is read."""
+
+    def __init__(self, slide: Slide, vessels: int, first: int, settings: VesselDistance) -> None:
+        self._slide, self._vessels, self._first, self._settings = slide, vessels, first, settings
+
+    def at(self, index: int) -> da.Array:
+        """The distance at a level, as one more channel of it."""
+        level, steps = self._slide.levels[index], self._slide.downsample(index)
+        height, width = self._slide.pixel_size_um or (1.0, 1.0)
+        pixel_um = (height * steps[0], width * steps[1])
+        margin = self._settings.margin(pixel_um)
+
+        def read(_: slice, rows: slice, columns: slice) -> np.ndarray:
+            """Pixels of shape (1, y, x)."""
+            box = Box(rows.start, rows.stop, columns.start, columns.stop)
+            around = box.grown(margin).intersection(Box(0, level.shape[1], 0, level.shape[2]))
+            stain = level[(self._vessels, *around.slices)].compute(scheduler="synchronous")
+            distance = vessel_distance(stain, self._threshold, pixel_um, self._settings).astype(level.dtype)
+            inner = Box(box.y0 - around.y0, box.y1 - around.y0, box.x0 - around.x0, box.x1 - around.x0)
+            return distance[None, *inner.slices]
+
+        source = PixelSource((1, *level.shape[1:]), level.dtype, (1, *level.chunksize[1:]), read)
+        # chunks of the level itself, because other ones would be cut into pieces of both
+        return da.from_array(
+            source, chunks=((1,), *level.chunks[1:]), name=False, fancy=False, meta=np.empty((0, 0, 0), level.dtype)
+        )
+
+    @cached_property
+    def _threshold(self) -> float:
+        stains = glance(self._slide, (self._first, self._vessels), REFERENCE_UM)
+        return vessel_threshold(stains, 1, tissue_mask(stains, 0))
