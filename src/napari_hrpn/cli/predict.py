@@ -185,6 +185,9 @@ class _Request:
         is_complete = report.finished == report.total
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
         typer.echo(f"{path.name}: {summary(report, new) if is_complete else kept}")
+        if report.fit is not None and report.fit.level == "fits":
+            # the other levels are among the warnings
+            typer.echo(f"  {report.fit.sentence}")
         if self.profile and new:
             typer.echo(_time_spent(report))
         return is_complete

@@ -2,6 +2,7 @@
 
 from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.engine import PredictionReport, TileReport, predict_slide
+from napari_hrpn.inference.fit import Fit, slide_fit
 from napari_hrpn.inference.plan import pixel_size_warnings
 from napari_hrpn.inference.predictor import Device, choose_device, list_devices
 from napari_hrpn.inference.store import PredictionStore
@@ -9,6 +10,7 @@ from napari_hrpn.settings import PredictionSettings
 
 __all__ = [
     "Device",
+    "Fit",
     "PredictionError",
     "PredictionReport",
     "PredictionSettings",
@@ -19,4 +21,5 @@ __all__ = [
     "list_devices",
     "pixel_size_warnings",
     "predict_slide",
+    "slide_fit",
 ]

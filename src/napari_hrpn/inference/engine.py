@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.core import Tile
+    from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.tile_pipeline import ReadPiece
     from napari_hrpn.models import Checkpoint, ModelCard
@@ -104,6 +105,8 @@ class PredictionReport:
         For each input, the pixels of this run's computed tiles that are not grey levels (see `Sampling`).
     checkpoint : str
         Title of the checkpoint.
+    fit : Fit or None
+        How far the slide is from those trained on.
     """
 
     path: Location
@@ -122,6 +125,7 @@ class PredictionReport:
     seconds_writing: float
     unknown_px: tuple[int, ...] = ()
     checkpoint: str = ""
+    fit: Fit | None = None
 
 
 def predict_slide(
@@ -304,5 +308,6 @@ class Tally:
             device=device,
             seconds=time.perf_counter() - self._started,
             checkpoint=self.store.title,
+            fit=self._plan.fit,
             **{**spent, "unknown_px": tuple(spent["unknown_px"].tolist())},
         )

@@ -15,11 +15,12 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
+from napari_hrpn.inference.fit import fit_of, input_channels, input_quantiles, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
-from napari_hrpn.slides import glance, guess_roles, slide_fingerprint, slide_identity
+from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.slides.resampling import FURTHEST_FACTOR, PIXEL_SIZE_TOLERANCE, fitting_level
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.predictor import Device, Predictor
-    from napari_hrpn.models import Checkpoint, IntensityScaling, ModelCard
+    from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.settings import PredictionSettings
     from napari_hrpn.slides import Location, RegionMask, Slide
 
@@ -59,6 +61,7 @@ class Plan:
     background: float  # Grey level of the probe that fills glass
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
+    fit: Fit  # How far the slide is from those trained on
     warnings: tuple[str, ...]
 
     def pieces(self, tile: Tile) -> tuple[Tile, ...]:
@@ -95,11 +98,13 @@ def make_plan(
 ) -> Plan:
     """Check that slide, checkpoint and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
-    channels = _input_channels(slide, checkpoint, roles)
+    channels = input_channels(slide, checkpoint.card, roles)
     device, card, stride = choose_device(predictor.device), checkpoint.card, predictor.stride
     stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
     scaling, percentiles = _scaling_for(stains, checkpoint, tissue)
+    quantiles = input_quantiles(stains, card.input_roles, tissue, scaling, card.distance)
+    fit = fit_of(card, quantiles, slide.source.name)
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
@@ -132,30 +137,12 @@ def make_plan(
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=0.0 if blank is None else _answer_to_background(predictor, scaling, _with_distance(card, blank)),
+        background=0.0 if blank is None else _answer_to_background(predictor, scaling, with_derived(card, blank)),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, checkpoint, channels, replace(settings, halo=halo, core=core), level),
-        warnings=_warnings(slide, checkpoint, percentiles, settings, device),
+        fit=fit,
+        warnings=_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )
-
-
-def _input_channels(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None) -> tuple[int, ...]:
-    """Channels of a slide that are the inputs of the network, in its order."""
-    guessed = guess_roles(slide.channel_names)
-    chosen = {role: (roles or {}).get(role, getattr(guessed, role, None)) for role in checkpoint.card.stains}
-    missing = [role for role, channel in chosen.items() if channel is None]
-    listed = ", ".join(slide.channel_names)
-    if missing:
-        msg = (
-            f"{slide.source.name} has the channels {listed}, and none is known to show {missing[0]}; say which one "
-            "does."
-        )
-        raise PredictionError(msg)
-    channels = tuple(channel for channel in chosen.values() if channel is not None)
-    if len(set(channels)) < len(channels) or not all(0 <= channel < len(slide.channel_names) for channel in channels):
-        msg = f"the inputs {', '.join(chosen)} got the channels {channels} of {listed}; expected one for each."
-        raise PredictionError(msg)
-    return channels
 
 
 def pixel_size_warnings(
@@ -218,11 +205,15 @@ def _warnings(
     percentiles: NDArray[np.float64],
     settings: PredictionSettings,
     device: Device,
+    fit: Fit,
 ) -> tuple[str, ...]:
     """Sentences on why a prediction may be poor, or take long."""
     card, sentences = checkpoint.card, list(pixel_size_warnings(slide, checkpoint, settings))
-    # a fixed scaling fails on inputs that are far brighter or darker than the training slides; percentiles adapt
-    ranges = () if card.scaling.kind == "percentile" else card.input_ranges
+    if fit.level in ("note", "warning"):
+        sentences.append(fit.sentence)
+    # checkpoints of earlier versions have no quantiles: a fixed scaling fails on inputs that are far brighter or darker
+    # than the training slides, while percentiles adapt
+    ranges = () if card.scaling.kind == "percentile" or fit.level != "unknown" else card.input_ranges
     for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, ranges, strict=bool(ranges)):
         if not trained / _INTENSITY_TOLERANCE <= high <= trained * _INTENSITY_TOLERANCE:
             sentences.append(
@@ -263,7 +254,7 @@ def _scaling_for(
         )
         raise PredictionError(msg)
     flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
-    percentiles = _with_distance(checkpoint.card, percentiles)
+    percentiles = with_derived(checkpoint.card, percentiles)
     if scaling.kind == "fixed":
         return scaling, percentiles
     if flat:
@@ -319,15 +310,6 @@ def budget_bytes(settings: PredictionSettings, device: Device, available: float)
     if device.name != "cpu":
         return 0.6 * device.free_bytes
     return min(4e9, available / 4) if settings.core is None else 0.75 * available
-
-
-def _with_distance(card: ModelCard, by_stain: NDArray[Any]) -> NDArray[Any]:
-    """Add the row of the distance to vessels, which is the same on every slide, to rows of the stains."""
-    if card.distance is None:
-        return by_stain
-    # far from all vessels on glass, which is also the highest percentile
-    row = np.array([0, card.distance.steps], by_stain.dtype)[-1 if by_stain.ndim == 1 else slice(None)]
-    return np.insert(by_stain, card.input_roles.index(DISTANCE), row, axis=0)
 
 
 def _distance_input(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _FORMAT = "napari-hrpn checkpoint 1"
 # headers have some kilobytes; a damaged file may state any length
 _MOST_HEADER_BYTES = 16 << 20
+_QUANTILES = 7
 _PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
@@ -63,6 +64,8 @@ class ModelCard:
         Pixel type of the slides trained on.
     input_ranges : tuple of (float, float)
         1st and 99.5th percentile of each input over the tissue trained on, in grey levels.
+    input_quantiles : tuple of tuple of tuple of float
+        For each slide trained on and each input, seven quantiles over the tissue, in the network's numbers.
     resamples : bool
         Whether every slide is brought to `pixel_size_um`, in training and in prediction.
     distance : VesselDistance or None
@@ -79,6 +82,7 @@ class ModelCard:
     pixel_size_um: float | None = None
     dtype: str = "uint8"
     input_ranges: tuple[tuple[float, float], ...] = ()
+    input_quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
     resamples: bool = False
     distance: VesselDistance | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
@@ -92,6 +96,10 @@ class ModelCard:
             raise ValueError(msg)
         if self.dtype not in _PIXEL_TYPES:
             msg = f"the card has the pixel type {self.dtype!r}; expected one of {', '.join(_PIXEL_TYPES)}."
+            raise ValueError(msg)
+        quantiles = np.array(self.input_quantiles, dtype=object)
+        if len(quantiles) and quantiles.shape[1:] != (len(self.input_roles), _QUANTILES):
+            msg = f"the card has quantiles of shape {quantiles.shape}; expected {_QUANTILES} for each slide and input."
             raise ValueError(msg)
         if self.resamples and self.pixel_size_um is None:
             msg = "the card says that slides are resampled but has no pixel size; expected one."

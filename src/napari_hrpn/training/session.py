@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from scipy import ndimage
 
+from napari_hrpn.analysis import tissue_mask
+from napari_hrpn.inference.fit import input_quantiles, kept_quantiles
 from napari_hrpn.models import Checkpoint, ModelCard
 from napari_hrpn.settings import DISTANCE
 from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.settings.vessel_distance import VesselDistance
+from napari_hrpn.slides import glance
 from napari_hrpn.training.data.grey_levels import measure_scaling
 from napari_hrpn.training.data.patch_loader import PatchSource, validation_batches
 from napari_hrpn.training.learners.learner import SINGLE
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.data.grey_levels import MeasuredScaling
     from napari_hrpn.training.data.patch_cache import PatchCache
     from napari_hrpn.training.data.patch_loader import Arrays
-    from napari_hrpn.training.entries import Split
+    from napari_hrpn.training.entries import Split, TrainingSlide
     from napari_hrpn.training.learners.learner import Learner, ProcessGroup
     from napari_hrpn.training.reports import EpochRecord
     from napari_hrpn.training.run_folder import RunRequest
@@ -57,6 +60,7 @@ class Material:
     train: tuple[PatchSource, ...]
     validation: tuple[PatchSource, ...]
     measured: MeasuredScaling  # how intensities are scaled
+    quantiles: tuple[tuple[tuple[float, ...], ...], ...]  # of the inputs of each slide trained on, for its card
 
 
 def gather_material(request: RunRequest, folder: Path, split: Split, caches: Sequence[PatchCache]) -> Material:
@@ -68,7 +72,21 @@ def gather_material(request: RunRequest, folder: Path, split: Split, caches: Seq
         PatchSource(cache, slide.regions, measured.for_slide(slide), ranges)
         for cache, slide in zip(caches, (*split.train, *split.validation), strict=True)
     )
-    return Material(request, folder, sources[: len(split.train)], sources[len(split.train) :], measured)
+    train, validation = sources[: len(split.train)], sources[len(split.train) :]
+    quantiles = kept_quantiles(
+        [_quantiles(slide, source, request.settings) for slide, source in zip(split.train, train, strict=True)]
+    )
+    return Material(request, folder, train, validation, measured, quantiles)
+
+
+def _quantiles(slide: TrainingSlide, source: PatchSource, settings: TrainingSettings) -> NDArray[np.float64]:
+    """Quantiles of the inputs in the regions of a slide, for the card."""
+    by_role = dict(zip(settings.channels, slide.inputs, strict=True))
+    stains = glance(slide.slide, [by_role[role] for role in settings.stains], source.scaling.reference_um)
+    tissue = tissue_mask(stains, 0)
+    tissue = tissue if slide.regions is None else tissue.intersected(slide.regions)
+    distance = VesselDistance() if DISTANCE in settings.channels else None
+    return input_quantiles(stains, settings.channels, tissue, source.scaling, distance)
 
 
 def trained_checkpoint(material: Material, split: Split, learner: Learner, record: EpochRecord) -> Checkpoint:
@@ -96,6 +114,7 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
         distance=VesselDistance() if DISTANCE in settings.channels else None,
         dtype=str(first.dtype),
         input_ranges=material.measured.input_ranges,
+        input_quantiles=material.quantiles,
         recipe={**asdict(settings), "channels": list(settings.channels)},
         split={**names, "note": split.note},
         metrics={
