@@ -246,7 +246,9 @@ def test_samples_are_fine_enough_for_a_short_penetration(pixel_um: float, penetr
     """The lattice of a phantom against one of a third of its step."""
     settings = replace(TUMOUR, pixel_size_um=pixel_um, penetration_um=penetration_um)
     factor = cells._lattice_px(settings)
-    assert factor == 8 or 2 * factor * pixel_um > max(1.5, penetration_um / 2)
+    finest_um = max(1.5, penetration_um / 2)
+    assert factor == 1 or factor * pixel_um <= finest_um
+    assert factor == 8 or 2 * factor * pixel_um > finest_um
     step_um, side = factor * pixel_um, 60
     one = [np.ones(2)] * 3
     centre = np.array([[0.45, 0.5], [0.6, 0.52]]) * side * step_um
