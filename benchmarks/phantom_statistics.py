@@ -3,8 +3,8 @@
     python benchmarks/phantom_statistics.py --data FOLDER_OF_FIELDS
     python benchmarks/phantom_statistics.py --data FOLDER_OF_FIELDS --presets intravascular varied --seeds 8
 
-Slides have the channels nuclei, vessels and probe. The table has the mean over slides; for the preset `varied`, which
-draws a regime per seed, the 5th and 95th percentile.
+Slides have the channels nuclei, vessels and probe. The table has the mean over slides and, for presets that draw a
+regime per seed, the smallest and the largest value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ import numpy as np
 from scipy import ndimage
 from scipy.signal import fftconvolve
 
-from napari_hrpn.analysis import PenetrationSettings, ProbeImage, measure_vessels, slide_penetration, vessel_mask
+from napari_hrpn.analysis import (
+    Penetration,
+    PenetrationSettings,
+    ProbeImage,
+    VesselMask,
+    VesselSettings,
+    measure_vessels,
+    slide_penetration,
+    vessel_mask,
+)
 from napari_hrpn.analysis.counts.blocks import correlation_length_px
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
@@ -47,46 +56,43 @@ def statistics(slide: Slide) -> dict[str, float]:
 def _vessels(slide: Slide) -> dict[str, float]:
     mask = drive(vessel_mask(slide, VESSELS))
     table = drive(measure_vessels(slide, VESSELS, mask))
-    settings = PenetrationSettings(
-        shell_um=1.0,
-        furthest_um=max(high for _, high in SHELLS_UM),
-        near_um=(10.0,),
-        beyond_um=(10.0,),
-        band_edges_um=(10.0,),
-    )
+    furthest_um = float(max(high for _, high in SHELLS_UM))
+    settings = PenetrationSettings(1.0, furthest_um, beyond_um=(10.0,), band_edges_um=(10.0,), near_um=(10.0,))
     found = drive(slide_penetration(mask, [ProbeImage("probe", slide, PROBE)], settings=settings))
-    profile = found.profiles[0]
-    numbers = {
+    distance_um = ndimage.distance_transform_edt(~mask.mask, sampling=mask.pixel_um)
+    inside = _inside(slide, mask)
+    rings = {ring.label: ring.mean for ring in found.vessels}
+    stains = {vessel.label: vessel.stain_mean for vessel in table.vessels}
+    return {
         "vessels per mm²": table.density_per_mm2,
         "median width, µm": float(np.median([vessel.mean_diameter_um for vessel in table.vessels])),
         "vessel length, mm/mm²": table.length_density_mm_per_mm2,
-        "mean distance to a vessel, µm": float(
-            ndimage.distance_transform_edt(~mask.mask, sampling=mask.pixel_um).mean()
-        ),
+        "mean distance to a vessel, µm": float(distance_um.mean()),
+        **{f"probe at {low}-{high} µm over inside": _shell(found.profiles[0], low, high) for low, high in SHELLS_UM},
+        "r of a vessel's 10 µm ring with its inside": _correlation(rings, inside),
+        "r of a vessel's stain with its inside": _correlation(stains, inside),
     }
-    for low, high in SHELLS_UM:
-        shells = [shell for shell in profile.shells if low <= shell.from_um and shell.to_um <= high and shell.n]
-        mean = np.average([shell.mean for shell in shells], weights=[shell.n for shell in shells]) if shells else np.nan
-        numbers[f"probe at {low}-{high} µm over inside"] = float(mean) / profile.vessel_mean
+
+
+def _shell(profile: Penetration, low_um: float, high_um: float) -> float:
+    shells = [shell for shell in profile.shells if low_um <= shell.from_um and shell.to_um <= high_um and shell.n]
+    if not shells:
+        return np.nan
+    mean = np.average([shell.mean for shell in shells], weights=[shell.n for shell in shells])
+    return float(mean) / profile.vessel_mean
+
+
+def _inside(slide: Slide, mask: VesselMask) -> dict[int, float]:
+    """Mean grey level of the probe inside each vessel."""
+    probe = slide.levels[slide.level_for(VesselSettings().pixel_um)][PROBE].compute().astype(np.float64)
     labels = mask.objects.painted(slice(0, mask.mask.shape[0]), slice(0, mask.mask.shape[1]))
-    image = slide.levels[mask_level(slide, mask.pixel_um[0])][PROBE].compute().astype(np.float64)
-    inside = ndimage.mean(image, labels, [ring.label for ring in found.vessels])
-    ring = [ring.mean for ring in found.vessels]
-    known = np.isfinite(ring)
-    numbers["r of a vessel's 10 µm ring with its inside"] = float(
-        np.corrcoef(np.array(ring)[known], inside[known])[0, 1]
-    )
-    stain = {vessel.label: vessel.stain_mean for vessel in table.vessels}
-    stains = np.array([stain.get(ring.label, np.nan) for ring in found.vessels])
-    known = np.isfinite(stains)
-    numbers["r of a vessel's stain with its probe"] = float(np.corrcoef(stains[known], inside[known])[0, 1])
-    return numbers
+    known = range(1, labels.max() + 1)
+    return dict(zip(known, ndimage.mean(probe, labels, known), strict=True))
 
 
-def mask_level(slide: Slide, pixel_um: float) -> int:
-    assert slide.pixel_size_um is not None
-    sizes = [slide.pixel_size_um[0] * slide.downsample(level)[0] for level in range(len(slide.levels))]
-    return int(np.argmin(np.abs(np.array(sizes) - pixel_um)))
+def _correlation(values: dict[int, float], others: dict[int, float]) -> float:
+    pairs = [(value, others[label]) for label, value in values.items() if np.isfinite(value)]
+    return float(np.corrcoef(np.transpose(pairs))[0, 1])
 
 
 def _cross_correlations(vessels: np.ndarray, probe: np.ndarray, pixel_um: float) -> dict[str, float]:
@@ -115,9 +121,8 @@ def _of_file(path: Path) -> dict[str, float]:
 
 def _summary(rows: list[dict[str, float]], name: str, *, as_range: bool) -> str:
     values = [row[name] for row in rows]
-    if not as_range:
-        return f"{np.nanmean(values):.3g}"
-    return " to ".join(f"{value:.2g}" for value in np.nanpercentile(values, (5, 95)))
+    shown = (np.nanmin(values), np.nanmax(values)) if as_range else (np.nanmean(values),)
+    return " to ".join(f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in shown)
 
 
 def main() -> None:
@@ -126,23 +131,24 @@ def main() -> None:
     parser.add_argument(
         "--presets", nargs="+", default=["intravascular", "extravasated", "tumour", "varied"], choices=PHANTOM_PRESETS
     )
-    parser.add_argument("--seeds", type=int, default=8, help="phantoms per preset; five times as many for varied")
+    parser.add_argument("--seeds", type=int, default=8, help="phantoms per preset; five times as many of varied ones")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     paths = sorted(arguments.data.glob("*.ome.tif"))
     first = open_slide(paths[0])
     assert first.pixel_size_um is not None
     columns = {}
+    varied = [preset for preset in arguments.presets if PHANTOM_PRESETS[preset].is_varied]
     with ProcessPoolExecutor(arguments.workers) as pool:
         columns["real fields"] = list(pool.map(_of_file, paths))
         for preset in arguments.presets:
-            seeds = range(arguments.seeds * (5 if PHANTOM_PRESETS[preset].is_varied else 1))
+            seeds = range(arguments.seeds * (5 if preset in varied else 1))
             jobs = [pool.submit(_of_phantom, preset, seed, first.shape, first.pixel_size_um[0]) for seed in seeds]
             columns[preset] = [job.result() for job in jobs]
     print(f"| statistic | {' | '.join(columns)} |")
     print(f"| --- |{' --- |' * len(columns)}")
     for name in columns["real fields"][0]:
-        cells = [_summary(rows, name, as_range=preset == "varied") for preset, rows in columns.items()]
+        cells = [_summary(rows, name, as_range=preset in varied) for preset, rows in columns.items()]
         print(f"| {name} | {' | '.join(cells)} |")
 
 

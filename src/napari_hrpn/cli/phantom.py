@@ -44,6 +44,9 @@ def phantom(
     The same preset, size and seed always give the same pixels. The R2 ceiling that is printed is what a
     perfect model would reach; the rest is camera noise.
 
+    In intravascular the probe is still in its capillaries, in extravasated it has left them, and varied draws
+    vessels, probe, stain and camera anew for each seed.
+
     \b
     Examples:
       napari-hrpn phantom tumour.ome.tif --size 8192 --seed 1

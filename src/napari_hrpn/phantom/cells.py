@@ -270,7 +270,7 @@ def _haze(settings: PhantomSettings, cell: _Surroundings) -> np.ndarray:
     area_um2 = np.pi * cell.nuclei.semi_axes_um.prod(axis=1)
     light = _binned(cell.nuclei, cell.around, area_um2 * cell.nuclei.brightness) / cell.around.step_um**2
     blurred = gaussian_filter(light, settings.haze_um / cell.around.step_um, mode="nearest")
-    return np.maximum(cell.to_pixels(settings.haze * cell.inner(blurred)), 0)
+    return np.asarray(np.maximum(cell.to_pixels(settings.haze * cell.inner(blurred)), 0))
 
 
 def _concentration(settings: PhantomSettings, cell: _Surroundings) -> np.ndarray:

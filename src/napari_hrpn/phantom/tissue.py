@@ -189,7 +189,7 @@ def _reach_um(half_length_um: np.ndarray, curvature_per_um: np.ndarray) -> np.nd
 def _from_arc(along: np.ndarray, across: np.ndarray, on_axis: np.ndarray, curvature: float) -> np.ndarray:
     """Return the distance from a bent axis, nearly: it is measured across the arc."""
     slope = np.float32(curvature) * on_axis
-    return np.hypot(along - on_axis, (across - slope * on_axis / 2) / np.hypot(np.float32(1), slope))
+    return np.asarray(np.hypot(along - on_axis, (across - slope * on_axis / 2) / np.hypot(np.float32(1), slope)))
 
 
 def inside_vessels(points_um: np.ndarray, vessels: Vessels, beyond_um: float) -> np.ndarray:
