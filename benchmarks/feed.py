@@ -110,11 +110,13 @@ def measured(batches: Generator[int, None, None], seconds: float) -> tuple[float
 
 def compare(size: int, seconds: float, rounds: int) -> dict[str, Any]:
     """All figures of one run."""
+    from napari_hrpn.settings.networks import NO_AUGMENTATION
     from napari_hrpn.slides import open_slide
     from napari_hrpn.training import recipe_settings
 
     grid = recipe_settings("paper", patch_px=PATCH_PX, batch=BATCH)
-    crops = recipe_settings("fast", patch_px=PATCH_PX, batch=BATCH, steps_per_epoch=1000)
+    fast = recipe_settings("fast", patch_px=PATCH_PX, batch=BATCH, steps_per_epoch=1000)
+    crops = replace(fast, **NO_AUGMENTATION)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         path = write_slide(folder, size)
@@ -123,6 +125,7 @@ def compare(size: int, seconds: float, rounds: int) -> dict[str, Any]:
             "our feed, grid": lambda: our_batches(source, grid),
             "our feed, grid, flips and turns": lambda: our_batches(source, replace(grid, flips=True)),
             "our feed, random crops, flips and turns": lambda: our_batches(source, crops),
+            "our feed, random crops, flips, turns and augmentation": lambda: our_batches(source, fast),
             "zarr, random places": lambda: zarr_batches(path, source, aligned=False),
             "zarr, whole chunks": lambda: zarr_batches(path, source, aligned=True),
         }

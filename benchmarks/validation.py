@@ -2,11 +2,13 @@
 
     python benchmarks/validation.py dextran DIR --data FOLDER_OF_FIELDS --max-minutes 10
     python benchmarks/validation.py merck DIR --data FOLDER_OF_SECTIONS --max-minutes 10
+    python benchmarks/validation.py halves DIR --data FOLDER_OF_FIELDS --settings patch_px=128 epochs=8
     python benchmarks/validation.py phantoms DIR
     python benchmarks/validation.py null DIR
 
-Each prints the table of the study, and for phantoms what boosted trees and a perfect model reach. A study that was
-stopped goes on when the command is repeated.
+Each prints the table of the study, for phantoms also what boosted trees and a perfect model reach, and for halves what
+is kept of R² when the inputs of the test have another gain or offset. A study that was stopped goes on when the command
+is repeated.
 """
 
 from __future__ import annotations
@@ -17,17 +19,32 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.cli import run
+from napari_hrpn.models import load_checkpoint
 from napari_hrpn.phantom import PHANTOM_PRESETS, Phantom, phantom_slide, r2_ceiling
 from napari_hrpn.slides import Annotation, open_slide, write_geojson, write_ome_zarr
 
 TEST_SEEDS = (101, 102, 103)
 TREE_SEEDS = (1, 2, 3)
 SCALES_UM = (0, 2, 4, 8, 16, 32)
+TESTED_HALF = (1, 2, 3, 4)
+# gains of nuclei and vessels, and what is added, as a share of the range of each over the training slides
+CHANGES = {
+    "as it is": ((1, 1), 0),
+    "both x 0.6": ((0.6, 0.6), 0),
+    "both x 0.8": ((0.8, 0.8), 0),
+    "both x 1.25": ((1.25, 1.25), 0),
+    "both x 1.6": ((1.6, 1.6), 0),
+    "nuclei x 0.6, vessels x 1.6": ((0.6, 1.6), 0),
+    "nuclei x 1.6, vessels x 0.6": ((1.6, 0.6), 0),
+    "both + 5 % of the range": ((1, 1), 0.05),
+    "nuclei x 0.7, vessels x 1.35, both + 5 %": ((0.7, 1.35), 0.05),
+}
 
 
 def slide_table(path: Path, tumour: str, regions: Path | None = None) -> str:
@@ -62,6 +79,41 @@ def merck(folder: Path, arguments: argparse.Namespace) -> str:
         slides.append(slide_table(copy, name, regions))
     top = 'title = "One section by region"\ntest = ["right"]\nvalidate = "middle"\nmodels = ["hrpn"]\nfolds = false'
     return "\n\n".join([top, *slides])
+
+
+def halves(_: Path, arguments: argparse.Namespace) -> str:
+    """Fields 5 to 8 of a section to learn from (8 chooses the epoch), fields 1 to 4 for the test."""
+    slides = [slide_table(arguments.data / f"fov0{i}.ome.tif", f"field {i}") for i in range(1, 9)]
+    test = ", ".join(f'"field {i}"' for i in TESTED_HALF)
+    top = f'title = "Half of a section"\ntest = [{test}]\nvalidate = "field 8"\nmodels = ["hrpn"]\nfolds = false'
+    return "\n\n".join([top, *slides])
+
+
+def kept(arguments: argparse.Namespace) -> str:
+    """R² on the other half, on tissue, when its inputs have another gain or offset, and which share of it is kept."""
+    (path,) = (arguments.folder / "study" / "runs").glob("hrpn*/checkpoint.safetensors")
+    checkpoint = load_checkpoint(path)
+    network, scaling = checkpoint.network().eval(), checkpoint.card.scaling
+    found: dict[str, list[tuple[float, float]]] = {change: [] for change in CHANGES}
+    for i in TESTED_HALF:
+        slide = open_slide(arguments.data / f"fov0{i}.ome.tif")
+        *inputs, probe = slide.levels[0].compute().astype(np.float32)
+        tissue = tissue_mask(slide, 0).within(slice(0, probe.shape[0]), slice(0, probe.shape[1]))
+        padding = [(0, -size % checkpoint.settings.stride) for size in probe.shape]
+        for change, (gains, offset) in CHANGES.items():
+            changed = np.stack(inputs) * np.reshape(gains, (2, 1, 1)) + offset * np.reshape(scaling.scales, (2, 1, 1))
+            padded = np.pad(scaling.scale_inputs(changed), [(0, 0), *padding], mode="reflect")
+            with torch.inference_mode():
+                output = network(torch.from_numpy(padded)[None])[0, 0].numpy()
+            predicted = scaling.unscale_output(output)[: probe.shape[0], : probe.shape[1]][tissue]
+            error = ((predicted - probe[tissue]) ** 2).mean() / probe[tissue].var()
+            found[change].append((float(np.corrcoef(predicted, probe[tissue])[0, 1]), float(1 - error)))
+    rows = {change: np.mean(fields, axis=0) for change, fields in found.items()}
+    r2 = rows["as it is"][1]
+    lines = ["| inputs of the test | Pearson r | R² | R² kept |", "| --- | --- | --- | --- |"]
+    lines += [f"| {change} | {row[0]:.3f} | {row[1]:.3f} | {row[1] / r2:.2f} |" for change, row in rows.items()]
+    shares = [row[1] / r2 for change, row in rows.items() if change != "as it is"]
+    return "\n".join([*lines, f"| mean, least | | | {np.mean(shares):.2f}, {min(shares):.2f} |"])
 
 
 def phantom(seed: int, arguments: argparse.Namespace) -> Phantom:
@@ -111,7 +163,7 @@ def bounds(arguments: argparse.Namespace) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=["dextran", "merck", "phantoms", "null"])
+    parser.add_argument("study", choices=["dextran", "merck", "halves", "phantoms", "null"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, help="folder of the images")
     parser.add_argument("--size", type=int, default=1536, help="pixels along a phantom's side")
@@ -121,11 +173,11 @@ def main() -> int:
     parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="that differ from the recipe's")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    if arguments.study in ("dextran", "merck") and arguments.data is None:
+    if arguments.study in ("dextran", "merck", "halves") and arguments.data is None:
         parser.error(f"{arguments.study} needs --data, the folder of the images")
     arguments.preset = "null" if arguments.study == "null" else "tumour"
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    make = {"dextran": dextran, "merck": merck}.get(arguments.study, phantoms)
+    make = {"dextran": dextran, "merck": merck, "halves": halves}.get(arguments.study, phantoms)
     file = arguments.folder / "study.toml"
     settings = "\n".join(["\n[settings]", *arguments.settings]) if arguments.settings else ""
     file.write_text(f"{make(arguments.folder, arguments)}\n{settings}\n")
@@ -137,6 +189,8 @@ def main() -> int:
         print(table.read_text())
         if make is phantoms:
             print(bounds(arguments))
+        if make is halves:
+            print(kept(arguments))
     return code
 
 

@@ -27,6 +27,7 @@ from napari_hrpn.experiments import (
     read_results,
     read_study,
 )
+from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.slides import SlideError, open_slide
 from napari_hrpn.training import TrainingError
 from support.studies import FakeTraining, write_study, write_tumour
@@ -191,6 +192,26 @@ def test_another_study_is_refused_but_an_extended_one_goes_on(
     _, path = carry_out(replace(study, models=("hrpn", "ganda")), out)
     assert len(training.folders) == 6
     assert Counter(row.model for row in of_networks(path)) == {"hrpn": 6, "ganda": 6}
+
+
+def test_a_study_from_before_augmentation_goes_on_without_it(
+    study: Study, training: FakeTraining, tmp_path: Path
+) -> None:
+    stop, out = Event(), tmp_path / "out"
+    carry_out(study.with_settings(**NO_AUGMENTATION), out, stop, lambda report: stop.set() if report.done else None)
+    for path in (*out.glob("runs/*/run.json"), *out.glob("runs/*/metrics.json")):
+        record = json.loads(path.read_text("utf-8"))
+        settings = record.get("settings") or record["request"]["settings"]
+        for name in NO_AUGMENTATION:
+            del settings[name]
+        path.write_text(json.dumps(record), "utf-8")
+    begun = list(training.folders)
+    with pytest.raises(StudyError, match=r"another study \(gain was 1.0, now it is 2.0\)"):
+        carry_out(study.with_settings(gain=2.0), out)
+    carry_out(study, out)
+    assert training.folders[: len(begun)] == begun
+    assert RUNS[0] not in training.folders[len(begun) :]
+    assert not any(settings.augments for _, settings, _ in training.asked.values())
 
 
 def test_a_slide_that_changed_is_noticed(study: Study, training: FakeTraining, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Network:
 
 
 # values with which the inputs of patches stay as they are; so were all trainings before these options existed
-NO_AUGMENTATION = {"gain": 1.0, "offset": 0.0, "blur_px": 0.0, "haze": 0.0, "noise": 0.0}
+NO_AUGMENTATION: Mapping[str, Any] = {"gain": 1.0, "offset": 0.0, "blur_px": 0.0, "haze": 0.0, "noise": 0.0}
 # Xu et al. 2023
 _PAPER = {
     **NO_AUGMENTATION,

@@ -148,7 +148,7 @@ class RunFolder:
         settings = request.settings
         usual = recipe_settings(settings.recipe, settings.model)
         unasked = {name for name in self._lacking() if getattr(settings, name) == getattr(usual, name)}
-        off: dict[str, Any] = {name: NO_AUGMENTATION[name] for name in unasked}
+        off = {name: NO_AUGMENTATION[name] for name in unasked}
         return replace(request, settings=replace(settings, **off))
 
     def _lacking(self) -> set[str]:
