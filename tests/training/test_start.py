@@ -39,7 +39,7 @@ CARD = ModelCard(
     "Parent",
     scaling=IntensityScaling("percentile"),
     split={"train": ["A", "B"], "validation": ["C"]},
-    pixel_size_um=0.5,
+    pixel_size_um=0.2744,
 )
 
 
@@ -174,6 +174,7 @@ def test_a_start_lowers_the_rate_of_a_recipe_with_a_cycle_unless_it_is_given() -
 
 def test_warnings_of_a_start_that_fits_but_may_mislead(parent: Path, entries: tuple[SlideEntry, ...]) -> None:
     tumours = [replace(entry, tumour=name) for entry, name in zip(entries, "XYA", strict=True)]
+    save_checkpoint(lively(settings_of(), replace(CARD, pixel_size_um=0.5)), parent)
     settings = settings_of(start=str(parent), patch_px=64)
     warned = check_training(tumours, settings, parent.parent / "run", validate="A").warnings
     found = [sentence for sentence in warned if sentence.startswith("parent.safetensors")]
@@ -183,7 +184,7 @@ def test_warnings_of_a_start_that_fits_but_may_mislead(parent: Path, entries: tu
     # a target that is named after its channel has the role of that channel
     of_channel = replace(CARD, target="QD", pixel_size_um=None)
     assert not list(start_warnings(of_channel, settings, (0.5, 0.5), ["X"]))
-    (sentence,) = start_warnings(CARD, replace(settings, target="collagen"), (0.51, 0.51), ["X"])
+    (sentence,) = start_warnings(CARD, replace(settings, target="collagen"), (0.28, 0.27), ["X"])
     assert "predicts probe, and this training collagen" in sentence
 
 
