@@ -176,4 +176,6 @@ def _role(target: str) -> str:
 
 
 def _name(settings: TrainingSettings) -> str:
-    return Path(str(settings.start)).name
+    path = Path(str(settings.start))
+    # all trainings name their checkpoint alike, so the folder of the run is named too
+    return f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
