@@ -200,6 +200,9 @@ def test_a_stopped_run_resumes_once_its_start_is_gone(
             stop.set()
     steps.close()
     digest = load_checkpoint(parent).digest
+    save_checkpoint(load_checkpoint(whole.checkpoint), parent)
+    with pytest.raises(TrainingError, match=r"begun with another parent\.safetensors; restore that file"):
+        drive(train_model(entries, tmp_path / "run", settings))
     parent.unlink()
     again = drive(train_model(entries, tmp_path / "run", settings))
     one, other = (load_checkpoint(result.checkpoint) for result in (whole, again))

@@ -15,6 +15,7 @@ from napari_hrpn.experiments.results import ResultRow
 from napari_hrpn.experiments.study import StudyError
 from napari_hrpn.slides import open_slide, slide_identity
 from napari_hrpn.training import RunFolder
+from napari_hrpn.training.start import named_or_kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,8 +124,12 @@ class StudyFolder:
             }
             for slide in (*fold.slides, *fold.measured)
         }
+        settings = asdict(experiment.settings)
+        if experiment.settings.start is not None:
+            settings["start"] = named_or_kept(experiment.settings.start, self.run(experiment).start).digest
         request = {
-            "settings": {name: value for name, value in asdict(experiment.settings).items() if name not in _ANYWHERE},
+            # an empty field is as good as none: studies from before there was such a field are resumed
+            "settings": {name: value for name, value in settings.items() if name not in _ANYWHERE and value != ()},
             "slides": slides,
             "validate": fold.validate,
             "measured": [slide.name for slide in fold.measured],

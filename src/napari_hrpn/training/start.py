@@ -39,13 +39,26 @@ def absolute_start(settings: TrainingSettings) -> TrainingSettings:
 
 
 def open_start(settings: TrainingSettings, kept: Path) -> Checkpoint | None:
-    """Read the checkpoint to start from, from the copy that a run has kept if there is one; refuse one that misfits."""
+    """Read the checkpoint to start from, or the copy that a run has kept; refuse one that misfits or was changed."""
     if settings.start is None:
         return None
     checkpoint = load_checkpoint(kept if kept.is_file() else checkpoint_path(settings.start))
+    # a bundled checkpoint may change with the version of this program, which does not stop a run
+    if settings.start not in BUNDLED and named_or_kept(settings.start, kept).digest != checkpoint.digest:
+        msg = (
+            f"the training in {kept.parent} was begun with another {_name(settings)}; restore that file, remove it "
+            "(the run has a copy), or choose another folder for the run."
+        )
+        raise TrainingError(msg)
     for sentence in _misfits(checkpoint, settings):
         raise TrainingError(sentence)
     return checkpoint
+
+
+def named_or_kept(start: str, kept: Path) -> Checkpoint:
+    """Read a checkpoint by its name, or the copy that a run has kept if the file is gone."""
+    is_gone = start not in BUNDLED and not Path(start).expanduser().is_file() and kept.is_file()
+    return load_checkpoint(kept if is_gone else checkpoint_path(start))
 
 
 def placed_weights(checkpoint: Checkpoint, settings: TrainingSettings) -> dict[str, Tensor]:
