@@ -162,8 +162,8 @@ def test_without_a_start_nothing_can_be_frozen_or_is_read(tmp_path: Path) -> Non
 def test_a_checkpoint_is_named_by_file_or_by_the_name_of_a_bundled_one(parent: Path) -> None:
     assert checkpoint_path("synthetic") == bundled_checkpoint()
     assert checkpoint_path(str(parent)) == parent
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint sythetic; expected .* synthetic\."):
-        checkpoint_path("sythetic")
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint synthetics; expected .* synthetic\."):
+        checkpoint_path("synthetics")
 
 
 def test_a_start_lowers_the_rate_of_a_recipe_with_a_cycle_unless_it_is_given() -> None:
