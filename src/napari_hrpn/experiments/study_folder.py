@@ -128,7 +128,7 @@ class StudyFolder:
         if experiment.settings.start is not None:
             settings["start"] = named_or_kept(experiment.settings.start, self.run(experiment).start).digest
         request = {
-            # an empty field is as good as none: studies from before there was such a field are resumed
+            # studies from before there was such a field are resumed: an empty one is as good as none
             "settings": {name: value for name, value in settings.items() if name not in _ANYWHERE and value != ()},
             "slides": slides,
             "validate": fold.validate,
@@ -144,4 +144,5 @@ def _difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:
         return f"{name} was {earlier['settings'].get(name)}, now it is {now['settings'].get(name)}"
     for name in differing(earlier["slides"], now["slides"]):
         return f"the slide {name} is new, gone or changed"
-    return "other tumours were held out" if differing(earlier, now) else ""
+    is_split_otherwise = any(earlier.get(name) != now[name] for name in ("validate", "measured"))
+    return "other tumours were held out" if is_split_otherwise else ""
