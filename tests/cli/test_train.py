@@ -292,6 +292,27 @@ def test_a_real_training_ends_in_a_checkpoint_and_is_then_complete(tmp_path, cap
     assert capsys.readouterr().out.startswith("already complete; ")
 
 
+def test_a_start_and_what_it_freezes_are_asked_for(fake):
+    assert command("a.tif", "-o", "run", "--start", "synthetic", "--freeze", "stem, stage1") == 0
+    assert fake.asked["settings"] == recipe_settings(start="synthetic", freeze=("stem", "stage1"))
+    assert command("a.tif", "-o", "run", "--freeze", "stem") == 2
+
+
+@pytest.mark.filterwarnings("ignore::napari_hrpn.training.TrainingWarning")
+def test_a_training_begins_with_another_and_its_card_says_so(tmp_path, capsys):
+    slides, quick = write_slides(tmp_path), (*QUICK[:-4], "--epochs", 1, *QUICK[-2:])
+    assert command(*slides, "-o", tmp_path / "run", *quick) == 0
+    parent = tmp_path / "run" / "checkpoint.safetensors"
+    words = ("-o", tmp_path / "next", *quick, "--start", parent, "--freeze", "stem")
+    assert command(*slides, *words) == 0
+    capsys.readouterr()
+    assert run(["info", "--checkpoint", str(tmp_path / "next" / "checkpoint.safetensors"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["parent"]
+    assert (shown["digest"], shown["frozen"]) == (load_checkpoint(parent).digest, ["stem"])
+    assert command(*slides, "-o", tmp_path / "other", *quick, "--start", "nothing") == 2
+    assert "there is no checkpoint nothing" in capsys.readouterr().err
+
+
 @few_patches
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as on POSIX")
 def test_a_stopped_program_goes_on_to_the_same_weights(tmp_path, capsys):

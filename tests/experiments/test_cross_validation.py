@@ -27,9 +27,11 @@ from napari_hrpn.experiments import (
     read_results,
     read_study,
 )
+from napari_hrpn.models import save_checkpoint
 from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.slides import SlideError, open_slide
 from napari_hrpn.training import TrainingError
+from support.predictions import lively_checkpoint
 from support.studies import FakeTraining, write_study, write_tumour
 
 TEXT = "test = ['T3']\nmodels = ['hrpn']\n[settings]\nbranches = 1\npatch_px = 32\nepochs = 2\ndevice = 'cpu'\n"
@@ -218,6 +220,20 @@ def test_a_slide_that_changed_is_noticed(study: Study, training: FakeTraining, t
     carry_out(study, tmp_path / "out")
     write_tumour(tmp_path / "slides" / "T1.ome.tif", 99, (128, 128))
     with pytest.raises(StudyError, match="the slide T1 is new, gone or changed"):
+        carry_out(study, tmp_path / "out")
+
+
+def test_every_fold_has_the_same_start_and_another_one_is_noticed(training: FakeTraining, tmp_path: Path) -> None:
+    slides, parent = tmp_path / "slides", tmp_path / "slides" / "parent.safetensors"
+    slides.mkdir()
+    save_checkpoint(lively_checkpoint(1, input_roles=("nuclei", "vessels")), parent)
+    study = read_study(write_study(slides, TEXT + "start = 'parent.safetensors'\n"))
+    carry_out(study, tmp_path / "out")
+    assert {settings.start for _, settings, _ in training.asked.values()} == {str(parent)}
+    carry_out(study, tmp_path / "out")
+    assert len(training.folders) == 3
+    save_checkpoint(lively_checkpoint(2, input_roles=("nuclei", "vessels")), parent)
+    with pytest.raises(StudyError, match=r"was made from another study \(start was "):
         carry_out(study, tmp_path / "out")
 
 

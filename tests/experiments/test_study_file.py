@@ -154,3 +154,14 @@ def test_a_study_is_checked_however_it_was_made(folder: Path) -> None:
     study = read_study(write_study(folder))
     with pytest.raises(StudyError, match="models of"):
         replace(study, models=("hrpn", "hrpn"))
+
+
+def test_a_start_is_a_name_or_a_file_beside_the_study(folder: Path) -> None:
+    (folder / "parent.safetensors").touch()
+    text = '[settings]\nstart = "synthetic"\n[settings.hrpn]\nstart = "parent.safetensors"\nfreeze = ["stem"]\n'
+    study = read_study(write_study(folder, text))
+    assert study.settings_for("ganda").start == "synthetic"
+    settings = study.settings_for("hrpn")
+    assert (settings.start, settings.freeze) == (str(folder.absolute() / "parent.safetensors"), ("stem",))
+    with pytest.raises(StudyError, match=r"start of settings in study.toml is gone.safetensors, which does not exist"):
+        read_study(write_study(folder, '[settings]\nstart = "gone.safetensors"\n'))

@@ -51,13 +51,15 @@ def learners(team, *, normalised):
     recipe = recipe_settings("fast", patch_px=64, branches=2, optimiser="rmsprop", weight_decay=0.0)
     hrpn = Learner(recipe, team=team)
     ganda = GANDALearner(recipe_settings("paper", "ganda", patch_px=64), architecture=ARCHITECTURE, team=team)
-    for network in (hrpn.network, ganda.network, ganda._discriminator):
+    frozen = Learner(recipe, team=team)
+    frozen.start_from(frozen.network.state_dict(), ["stem"], recipe)
+    for network in (hrpn.network, ganda.network, ganda._discriminator, frozen.network):
         for layer in network.modules():
             if isinstance(layer, torch.nn.Dropout2d):
                 layer.p = 0.0
             if isinstance(layer, torch.nn.BatchNorm2d) and not normalised:
                 layer.forward = lambda x: x
-    return {"hrpn": hrpn, "ganda": ganda}
+    return {"hrpn": hrpn, "ganda": ganda, "frozen": frozen}
 
 
 def learnt(team, *, normalised):
@@ -151,6 +153,14 @@ def test_batch_statistics_are_the_mean_of_what_the_devices_saw(learnt):
     alone, first = learnt("True0of1"), learnt("True0of2")
     name = "ganda.network.encoders.0.1.running_mean"
     torch.testing.assert_close(first[name], alone[name], rtol=0.2, atol=0.02)
+
+
+def test_frozen_weights_and_statistics_stay_on_two_devices_as_on_one(learnt):
+    alone, first = learnt("True0of1"), learnt("True0of2")
+    frozen = [name for name in alone if name.startswith("frozen.network.stem.")]
+    assert any("running_var" in name for name in frozen)
+    assert all(torch.equal(alone[name], first[name]) for name in frozen)
+    assert not torch.equal(first["frozen.network.stem.0.0.weight"], first["hrpn.network.stem.0.0.weight"])
 
 
 @pytest.fixture

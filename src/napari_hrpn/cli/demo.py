@@ -52,11 +52,11 @@ def demo(
     """  # noqa: D301
     started = time.monotonic()
     from napari_hrpn.analysis import slide_agreement, tissue_mask
-    from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+    from napari_hrpn.models import checkpoint_path, load_checkpoint
     from napari_hrpn.phantom import phantom_slide
     from napari_hrpn.reports import write_agreement, write_overview
 
-    network = load_checkpoint(checkpoint or bundled_checkpoint())
+    network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
     phantom = phantom_slide("tumour", size=size, seed=seed)
     tumour = {"preset": "tumour", "size": size, "seed": seed}
     _prepare_folder(output, tumour, overwrite=overwrite)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.options import PlaneOptions, SlideArgument, opening
+from napari_hrpn.cli.options import PlaneOptions, opening
+from napari_hrpn.cli.terminal import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,27 +20,51 @@ if TYPE_CHECKING:
 
 
 def info(
-    slide: SlideArgument,
     plane: PlaneOptions,
+    slide: Annotated[
+        str | None,
+        typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains."),
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", help="Show the card of a file, or of a bundled checkpoint.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Show size, levels, channels with their roles, and pixel size of a slide.
+    """Show size, levels, channels with their roles, and pixel size of a slide; or the card of a checkpoint.
 
     \b
     Examples:
       napari-hrpn info slide.ome.tif
+      napari-hrpn info --checkpoint run/checkpoint.safetensors
       napari-hrpn info scan.nd2 --series 1
       napari-hrpn info slide.ome.zarr --json | jq .channels
       napari-hrpn info https://host.org/slide.ome.zarr
     """  # noqa: D301
     from napari_hrpn.slides import list_series, open_slide
 
+    if checkpoint is not None:
+        _show_card(checkpoint, as_json=as_json)
+    if slide is None:
+        if checkpoint is None:
+            raise CommandError("there is nothing to show; expected a SLIDE, or --checkpoint CHECKPOINT.")
+        return
     facts = _slide_facts(open_slide(slide, **opening(plane)), list_series(slide))
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         for name, value in _table(facts):
             typer.echo(f"{name + ':' if name else '':<13}{value}")
+
+
+def _show_card(name: str, *, as_json: bool) -> None:
+    from napari_hrpn.models import checkpoint_path, load_checkpoint
+
+    checkpoint = load_checkpoint(checkpoint_path(name))
+    if as_json:
+        facts = {"architecture": checkpoint.architecture, "digest": checkpoint.digest, **asdict(checkpoint.card)}
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        typer.echo(checkpoint.card.summary())
 
 
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete the cache.")] = False) -> None:

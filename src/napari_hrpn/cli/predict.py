@@ -24,6 +24,7 @@ from napari_hrpn.cli.terminal import (
 )
 from napari_hrpn.core import Progress, relayed
 from napari_hrpn.settings import PredictionSettings
+from napari_hrpn.settings.networks import BUNDLED
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
 
 CheckpointOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Trained network; the bundled one if not given.")
+    str | None,
+    typer.Option(
+        metavar="CHECKPOINT",
+        help=f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); synthetic if not given.",
+    ),
 ]
 
 
@@ -84,11 +89,11 @@ def predict(
     processes = Workers(**workers)
     with stop_on_signals(f"Stopped; finished tiles are kept: {GO_ON}") as stop:
         from napari_hrpn.inference import choose_device
-        from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+        from napari_hrpn.models import checkpoint_path, load_checkpoint
 
         if processes.scheduler is None:
             choose_device(settings.device)
-        network = load_checkpoint(checkpoint or bundled_checkpoint())
+        network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
         _check_roles(network, channels)
         request = _Request(network, settings, channels, opening(plane), overwrite, profile)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)

@@ -122,6 +122,8 @@ def options_table(settings: type) -> str:
             default = option.automatic[0].lower() + option.automatic[1:]
         elif isinstance(default, bool):
             default = "on" if default else "off"
+        elif default == ():
+            default = "none"
         else:
             default = f"`{','.join(default) if isinstance(default, tuple) else default}`"
         if option.flag:

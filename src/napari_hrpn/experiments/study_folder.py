@@ -16,6 +16,7 @@ from napari_hrpn.experiments.study import StudyError
 from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.slides import open_slide, slide_identity
 from napari_hrpn.training import RunFolder
+from napari_hrpn.training.start import named_or_kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,8 +132,12 @@ class StudyFolder:
             }
             for slide in (*fold.slides, *fold.measured)
         }
+        settings = asdict(experiment.settings)
+        if experiment.settings.start is not None:
+            settings["start"] = named_or_kept(experiment.settings.start, self.run(experiment).start).digest
         request = {
-            "settings": {name: value for name, value in asdict(experiment.settings).items() if name not in _ANYWHERE},
+            # studies from before there was such a field are resumed: an empty one is as good as none
+            "settings": {name: value for name, value in settings.items() if name not in _ANYWHERE and value != ()},
             "slides": slides,
             "validate": fold.validate,
             "measured": [slide.name for slide in fold.measured],
@@ -148,4 +153,5 @@ def _difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:
         return f"{name} was {earlier['settings'].get(name)}, now it is {now['settings'].get(name)}"
     for name in differing(earlier["slides"], now["slides"]):
         return f"the slide {name} is new, gone or changed"
-    return "other tumours were held out" if differing(earlier, now) else ""
+    is_split_otherwise = any(earlier.get(name) != now[name] for name in ("validate", "measured"))
+    return "other tumours were held out" if is_split_otherwise else ""

@@ -5,6 +5,7 @@ from napari_hrpn.models.checkpoint import (
     CheckpointError,
     ModelCard,
     bundled_checkpoint,
+    checkpoint_path,
     load_checkpoint,
     save_checkpoint,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "IntensityScaling",
     "ModelCard",
     "bundled_checkpoint",
+    "checkpoint_path",
     "halo_for",
     "halo_of",
     "load_checkpoint",

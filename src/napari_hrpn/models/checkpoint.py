@@ -22,7 +22,7 @@ from napari_hrpn.models.architectures import architecture_of, built, settings_cl
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.models.scaling import IntensityScaling
 from napari_hrpn.settings import DISTANCE, VESSELS
-from napari_hrpn.settings.networks import HRPN, NETWORKS
+from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS
 from napari_hrpn.settings.vessel_distance import VesselDistance
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class ModelCard:
         How the distance to vessels is made, if it is one of the inputs.
     recipe, split, metrics, versions : dict
         Settings of the training, slides by part, what was reached, and versions of the packages.
+    parent : dict
+        The checkpoint that the training began with: digest, title, file, frozen parts, and the tumours that it or its
+        own parents have seen; empty if it began with random weights.
     """
 
     title: str = "untitled"
@@ -89,6 +92,7 @@ class ModelCard:
     split: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    parent: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
@@ -126,7 +130,9 @@ class ModelCard:
             f"- Inputs: {', '.join(self.input_roles)} -> {self.target}",
             f"- Pixel size: {size}{', to which slides are resampled' * self.resamples}; pixel type: {self.dtype}",
         ]
-        for heading in ("metrics", "split", "recipe", "versions"):
+        for heading in ("metrics", "split", "parent", "recipe", "versions"):
+            if heading == "parent" and not self.parent:
+                continue
             lines += ["", f"## {heading.capitalize()}", ""]
             facts = getattr(self, heading).items()
             lines += [f"- {key.replace('_', ' ')}: {_in_words(value)}" for key, value in facts] or ["- not recorded"]
@@ -193,7 +199,35 @@ def bundled_checkpoint() -> Path:
     pathlib.Path
         A safetensors file of 9 MB.
     """
-    return Path(__file__).with_name("synthetic.safetensors")
+    return checkpoint_path("synthetic")
+
+
+def checkpoint_path(checkpoint: str | Path) -> Path:
+    """Path of a checkpoint that is named as on a command line.
+
+    Parameters
+    ----------
+    checkpoint : str or Path
+        Name of a checkpoint that comes with the package, such as "synthetic"; or a file, as "./synthetic" if it has
+        such a name.
+
+    Returns
+    -------
+    pathlib.Path
+        The file, which need not exist if it has an ending.
+
+    Raises
+    ------
+    CheckpointError
+        If a word is neither a name nor a file.
+    """
+    if checkpoint in BUNDLED:
+        return Path(__file__).with_name(f"{checkpoint}.safetensors")
+    path = Path(checkpoint).expanduser()
+    if not (path.suffix or path.exists()):
+        msg = f"there is no checkpoint {checkpoint}; expected a .safetensors file, or {' or '.join(BUNDLED)}."
+        raise CheckpointError(msg)
+    return path
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:

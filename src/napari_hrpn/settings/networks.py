@@ -6,7 +6,7 @@ A new network is a module in `models/` and a row here. A name that is not in the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 _Recipes = Mapping[str, Mapping[str, Any]]
@@ -25,6 +25,8 @@ class Network:
     options: tuple[str, ...] = ()  # Fields of `TrainingSettings` that this network has and others lack
     learner: str = "napari_hrpn.training.learners.learner:Learner"  # "module:class" of what a training step is
     is_compared: bool = False  # Whether a study trains it unless the study names its networks
+    # parts that a training can freeze: names of their modules in the network
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 # values with which the inputs of patches stay as they are; so were all trainings before these options existed
@@ -80,6 +82,14 @@ NETWORKS = {
             recipes={"paper": _PAPER, "fast": {}},
             options=("branches", "upsampling"),
             is_compared=True,
+            stages={
+                "stem": ("stem",),
+                "stage1": ("stage1",),
+                "stage2": ("transitions.0", "transitions.1", "stages.0"),
+                "stage3": ("transitions.2", "stages.1"),
+                "stage4": ("transitions.3", "stages.2"),
+                "head": ("head",),
+            },
         ),
         Network(
             "ganda",
@@ -90,8 +100,12 @@ NETWORKS = {
             recipes={"paper": _GANDA, "fast": _GANDA_FAST},
             learner="napari_hrpn.training.learners.ganda:GANDALearner",
             is_compared=True,
+            stages={name: (name,) for name in ("encoders", "bottom", "upsamplers", "decoders", "last")},
         ),
     )
 }
 HRPN, GANDA = NETWORKS["hrpn"], NETWORKS["ganda"]
 COMPARED = tuple(network.name for network in NETWORKS.values() if network.is_compared)
+
+BUNDLED = {"synthetic": "Bundled, from synthetic tumours"}
+"""Checkpoints that come with the package, by name, with their titles in a form."""

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
-from napari_hrpn.settings.networks import HRPN, NETWORKS, NO_AUGMENTATION
+from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS, NO_AUGMENTATION
 
 VESSELS, DISTANCE = "vessels", "distance"
 """Roles of inputs that the program knows: the distance to vessels is not a channel of a slide but derived from one."""
+_STARTED_SHARE, _STARTED_WARM_UP = 0.25, 0.1
+"""Learning rate of a training with a start, over that of the recipe, and its shorter warm-up."""
 
 
 def _share(title: str, words: str, flag: str = "", step: float = 0.05) -> Option:
@@ -103,6 +105,30 @@ class TrainingSettings:
             metavar="KIND",
         ),
     ] = "bilinear"
+    start: Annotated[
+        str | None,
+        Option(
+            title="Start from",
+            help="Checkpoint whose weights this training begins with: a file, or the name of a bundled one "
+            f"({', '.join(BUNDLED)}). Model, branches and upsampling must be the same, and all its inputs must be "
+            "among the inputs; an input that is new begins with zero weights. Grey levels are scaled to this "
+            "training's slides, by the same rule as before: by percentiles, or not at all. The learning rate is "
+            f"{_STARTED_SHARE:.0%} of the recipe's, unless given.",
+            automatic="Random weights",
+            flag="--start",
+            metavar="CHECKPOINT",
+        ),
+    ] = None
+    freeze: Annotated[
+        tuple[str, ...],
+        Option(
+            title="Freeze",
+            help="Parts of the network that stay as the start has them, weights and batch statistics, with commas "
+            f"between: {'; '.join(f'of {row.title} ' + ', '.join(row.stages) for row in NETWORKS.values())}.",
+            flag="--freeze",
+            metavar="STAGE,STAGE",
+        ),
+    ] = ()
     sampling: Annotated[
         Literal["grid", "crops"],
         Option(
@@ -346,6 +372,12 @@ class TrainingSettings:
         if self.patch_px % self.stride:
             msg = f"patches are {self.patch_px} px; expected a multiple of {self.stride} px, the network's stride."
             raise TrainingError(msg)
+        if self.freeze and self.start is None:
+            msg = (
+                f"{', '.join(self.freeze)} cannot be frozen at random weights; name the checkpoint to start from, or "
+                "freeze nothing."
+            )
+            raise TrainingError(msg)
         if self.devices > self.batch:
             msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
             raise TrainingError(msg)
@@ -398,4 +430,8 @@ def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: obj
     if recipe not in recipes:
         msg = f"there is no recipe {recipe!r} for the model {model!r}; expected {' or '.join(recipes)}."
         raise TrainingError(msg)
-    return replace(TrainingSettings(model=model, recipe=recipe, **recipes[recipe]), **changes)  # type: ignore[arg-type]
+    settings = TrainingSettings(model=model, recipe=recipe, **recipes[recipe])  # type: ignore[arg-type]
+    if changes.get("start") is not None and settings.schedule == "cosine":
+        rate = _STARTED_SHARE * settings.learning_rate
+        settings = replace(settings, learning_rate=rate, warm_up=_STARTED_WARM_UP)
+    return replace(settings, **changes)  # type: ignore[arg-type]

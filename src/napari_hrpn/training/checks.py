@@ -18,11 +18,13 @@ from napari_hrpn.training.data.patch_sampler import count_patches
 from napari_hrpn.training.entries import open_entry, split_slides
 from napari_hrpn.training.pixel_checks import check_pixels, near_copies, swapped_channels
 from napari_hrpn.training.run_folder import RunFolder
+from napari_hrpn.training.start import start_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.settings import TrainingSettings
     from napari_hrpn.training.entries import SlideEntry, Split, TrainingSlide
 
@@ -45,11 +47,14 @@ class Checked:
         One sentence each; training goes on.
     cache_bytes : int
         Disk that cutting the patches will still take.
+    start : Checkpoint or None
+        The checkpoint that the training begins with.
     """
 
     split: Split
     warnings: tuple[str, ...]
     cache_bytes: int
+    start: Checkpoint | None = None
 
 
 def check_training(
@@ -85,12 +90,15 @@ def check_training(
         In one sentence: what was found, what was expected, what to do.
     SlideError
         When a slide or its regions cannot be read.
+    CheckpointError
+        When the checkpoint to start from cannot be read.
     """
     if not entries:
         msg = "there are no slides to train on, expected at least one with the inputs and the target; add some."
         raise TrainingError(msg)
     cache = cache or RunFolder(folder).patches
     _check_run_folder(folder)
+    start = RunFolder(folder).started_from(settings)
     _check_writable(cache, "the patches")
     opened = tuple(open_entry(entry, settings) for entry in entries)
     slides = tuple(on_network_grid(slide, settings) for slide in opened)
@@ -110,8 +118,8 @@ def check_training(
     used = [slide for slide in opened if any(slide.entry is part.entry for part in cut)]
     for slide in used:
         check_pixels(slide, settings)
-    warnings = (*swapped_channels(opened), *_warnings(slides, split, settings, patches))
-    return Checked(split, warnings, cache_bytes)
+    warnings = [*_warnings(slides, split, settings, patches), *_warnings_of_start(start, split, settings)]
+    return Checked(split, (*swapped_channels(opened), *warnings), cache_bytes, start)
 
 
 def _check_run_folder(folder: Path) -> None:
@@ -247,6 +255,14 @@ def _warnings(
             f"there {'is' if to_learn == 1 else 'are'} only {to_learn} patch{'' if to_learn == 1 else 'es'} of "
             f"{settings.patch_px} px to learn from: the network may memorise them, and predict other slides poorly."
         )
+
+
+def _warnings_of_start(start: Checkpoint | None, split: Split, settings: TrainingSettings) -> Iterator[str]:
+    if start is not None:
+        sizes = (slide.slide.pixel_size_um for slide in split.train)
+        size = next((size for size in sizes if size is not None), None)
+        held_out = (slide.entry.tumour_id for slide in (*split.validation, *split.test))
+        yield from start_warnings(start.card, settings, size, held_out)
 
 
 def _other_roles(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> Iterator[str]:

@@ -55,7 +55,8 @@ class TrainingLoop:
         self._material, self._split, self._device, self._stop, self._team = material, split, device, stop, team
         self._settings = settings = material.request.settings
         self._folder = RunFolder(material.folder)
-        self._learner = make_learner(settings, device, team)
+        self._start = self._folder.started_from(settings)
+        self._learner = make_learner(settings, device, team, self._start)
         self._feed = PatchFeed(material.train, settings, share=(team.rank, team.size))
         self._validation = Validation(material.validation, settings, device, team)
         self._grey2 = material.measured.scaling.target_scale**2
@@ -161,7 +162,7 @@ class TrainingLoop:
             epoch_seconds=0.0,
         )
         if is_best and self._team.rank == 0:
-            best = trained_checkpoint(self._material, self._split, self._learner, record)
+            best = trained_checkpoint(self._material, self._split, self._learner, record, self._start)
             save_checkpoint(best, self._folder.checkpoint)
         state = self._keep(state)
         yield EpochReport(record, self._settings.epochs, state.best_epoch, self._seconds_left(state), preview)

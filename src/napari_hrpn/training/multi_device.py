@@ -294,7 +294,9 @@ class _FabricTeam(ProcessGroup):
                 # a device without a patch of a small batch has no gradient
                 weight.grad = torch.zeros_like(weight)
         gradients = [weight.grad for weight in learnt if weight.grad is not None]
-        statistics = [b for network in networks for b in network.buffers() if b.is_floating_point()]
+        # those of frozen stages are equal everywhere, and their mean over three devices might be rounded
+        changing = [part for network in networks for part in network.modules() if part.training]
+        statistics = [b for part in changing for b in part.buffers(recurse=False) if b.is_floating_point()]
         flat = flattened([*gradients, *statistics])
         distributed.all_reduce(flat)
         flat[sum(gradient.numel() for gradient in gradients) :] /= self.size

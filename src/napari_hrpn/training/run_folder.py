@@ -16,17 +16,21 @@ from safetensors.torch import save
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.files import locked_folder, replaced_file, save_json
+from napari_hrpn.models import save_checkpoint
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.settings import TrainingSettings, recipe_settings
 from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.training.entries import SlideEntry
 from napari_hrpn.training.reports import EpochRecord, TrainingResult
+from napari_hrpn.training.start import absolute_start, open_start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from torch import Tensor
+
+    from napari_hrpn.models import Checkpoint
 
 _FORMAT = "napari-hrpn training 1"
 # these settings may change when a run is resumed: they do not decide what a step computes
@@ -61,7 +65,7 @@ class RunRequest:
         standard = TrainingSettings()
         free = {name: getattr(standard, name) for name in _FREE}
         entries = tuple(_entry(_plain(entry)) for entry in self.entries)
-        return replace(self, entries=entries, settings=replace(self.settings, **free))
+        return replace(self, entries=entries, settings=replace(absolute_start(self.settings), **free))
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / "checkpoint.safetensors"
+        # a copy of the checkpoint that the training begins with, so that it resumes once the file is gone or changed
+        self.start = self.path / "start.safetensors"
         self.patches = self.path / "patches"
         self.regions = self.path / "regions"
         self._request, self._history = self.path / "run.json", self.path / "history.csv"
@@ -185,13 +191,37 @@ class RunFolder:
             msg = f"{self.path} holds a training of other slides or settings; choose another folder, or use the same."
             raise TrainingError(msg)
 
-    def begin(self, request: RunRequest) -> None:
-        """Write the request of a run.
+    def started_from(self, settings: TrainingSettings) -> Checkpoint | None:
+        """Read the checkpoint that the training begins with.
+
+        Parameters
+        ----------
+        settings : TrainingSettings
+            Settings of the training.
+
+        Returns
+        -------
+        Checkpoint or None
+            The copy in this folder if there is one, else the named file; None for random weights.
+
+        Raises
+        ------
+        TrainingError
+            If it does not fit the settings.
+        CheckpointError
+            If it cannot be read.
+        """
+        return open_start(settings, self.start)
+
+    def begin(self, request: RunRequest, start: Checkpoint | None = None) -> None:
+        """Write the request of a run, and a copy of its start.
 
         Parameters
         ----------
         request : RunRequest
             Request of a new run, or of one that is resumed.
+        start : Checkpoint, optional
+            The checkpoint that the training begins with.
 
         Raises
         ------
@@ -200,7 +230,11 @@ class RunFolder:
         """
         self.refuse_other(request)
         # what an old run lacks shows how it was begun
-        settings = {name: value for name, value in asdict(request.settings).items() if name not in self._lacking()}
+        settings = {
+            name: value
+            for name, value in asdict(absolute_start(request.settings)).items()
+            if name not in self._lacking()
+        }
         content = {
             "format": _FORMAT,
             "slides": [_plain(entry) for entry in request.entries],
@@ -209,6 +243,8 @@ class RunFolder:
         }
         try:
             save_json(self._request, content)
+            if start is not None and not self.start.is_file():
+                save_checkpoint(start, self.start)
         except OSError as error:
             msg = f"{self.path} cannot be written ({error.strerror}); choose another folder for the run."
             raise TrainingError(msg) from error

@@ -7,7 +7,7 @@ themselves. The fit favours the baseline; a network that does not beat it has le
 from __future__ import annotations
 
 import importlib.metadata
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from napari_hrpn.training.data.grey_levels import measure_scaling
 from napari_hrpn.training.data.patch_loader import PatchSource, validation_batches
 from napari_hrpn.training.learners.learner import SINGLE
 from napari_hrpn.training.reports import Preview
+from napari_hrpn.training.start import parent_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -89,9 +90,16 @@ def _quantiles(slide: TrainingSlide, source: PatchSource, settings: TrainingSett
     return input_quantiles(stains, settings.channels, tissue, source.scaling, distance)
 
 
-def trained_checkpoint(material: Material, split: Split, learner: Learner, record: EpochRecord) -> Checkpoint:
+def trained_checkpoint(
+    material: Material, split: Split, learner: Learner, record: EpochRecord, start: Checkpoint | None
+) -> Checkpoint:
     """Make the checkpoint of the epoch that was finished last."""
-    return Checkpoint(learner.settings, learner.evaluated().state_dict(), _card(material, split, record))
+    card = _card(material, split, record)
+    if start is not None:
+        parent = parent_facts(start, material.request.settings)
+        # a card is passed on, and the folders of this computer are not part of it
+        card = replace(card, parent=parent, recipe={**card.recipe, "start": parent["file"]})
+    return Checkpoint(learner.settings, learner.evaluated().state_dict(), card)
 
 
 def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:

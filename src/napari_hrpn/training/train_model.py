@@ -83,7 +83,7 @@ def train_model(
     for sentence in checked.warnings:
         warnings.warn(sentence, TrainingWarning, stacklevel=2)
     with run.locked():
-        run.begin(request)
+        run.begin(request, checked.start)
         slides = (*checked.split.train, *checked.split.validation)
         caches = yield from cut_patches(slides, settings, patches, stop)
         if not caches:

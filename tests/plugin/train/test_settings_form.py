@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.inference import Device
 from napari_hrpn.plugin.train.setup import TrainingForm
@@ -181,3 +182,35 @@ def test_a_learning_rate_can_be_typed(form, qtbot):
     assert box.value() == pytest.approx(2e-4)
     box.stepBy(-1)
     assert box.value() == pytest.approx(1e-4)
+
+
+def test_a_start_lowers_the_rate_and_can_freeze_and_none_undoes_both(form, tmp_path):
+    start, freeze = form.fields["start"], form.fields["freeze"]
+    assert not freeze.enabled
+    changes = []
+    form.changed.connect(changes.append)
+    start.value = "synthetic"
+    assert form.settings() == recipe_settings(start="synthetic")
+    assert len(changes) == 1
+    freeze.native.setText("stem, stage1")
+    assert form.settings() == recipe_settings(start="synthetic", freeze=("stem", "stage1"))
+    form.fields["recipe"].value = "paper"
+    assert form.settings() == recipe_settings("paper", start="synthetic", freeze=("stem", "stage1"))
+    form.fields["recipe"].value = "fast"
+    start.value = None
+    assert form.settings() == recipe_settings()
+    # a rate that the user has chosen stays
+    form.fields["learning_rate"].value = 0.01
+    start.value = "synthetic"
+    assert form.settings().learning_rate == 0.01
+
+
+def test_a_file_to_start_from_is_chosen_by_the_button_and_comes_back_with_a_run(form, tmp_path, monkeypatch):
+    path = str(tmp_path / "mouse1" / "checkpoint.safetensors")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (path, ""))
+    form._starts.button.changed.emit(True)
+    assert form.settings() == recipe_settings(start=path)
+    assert form.fields["start"].current_choice == "mouse1/checkpoint.safetensors"
+    form.value = recipe_settings()
+    form.value = recipe_settings(start=path, freeze=("head",))
+    assert form.settings() == recipe_settings(start=path, freeze=("head",))

@@ -26,11 +26,12 @@ from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy
 
 from napari_hrpn.core.options import Option, options
-from napari_hrpn.plugin.parts.forms import Fold, align_titles, elide_names
+from napari_hrpn.plugin.parts.forms import Fold, align_titles, combo_box, field_row
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
+    from magicgui.widgets import Widget
     from magicgui.widgets.bases import ValueWidget
 
     from napari_hrpn.inference import Device
@@ -56,13 +57,19 @@ class OptionsForm(Container):
         advanced: Iterable[str] = (),
         *,
         choices: Iterable[str] = (),
+        buttons: Mapping[str, Widget] | None = None,
     ) -> None:
-        known, with_choices = options(settings), set(choices)
+        known, with_choices, beside = options(settings), set(choices), buttons or {}
         rows, folded = (
             {name: option_field(known[name], has_choices=name in with_choices) for name in part}
             for part in (names, advanced)
         )
-        super().__init__(widgets=list(rows.values()))
+        super().__init__(
+            widgets=[
+                field_row(known[name].title, [field, beside[name]]) if name in beside else field
+                for name, field in rows.items()
+            ]
+        )
         self.fields: dict[str, ValueWidget] = {**rows, **folded}
         self._base = settings()
         self._advanced = Container(widgets=list(folded.values()))
@@ -106,33 +113,39 @@ def option_field(option: Option, *, has_choices: bool = False) -> ValueWidget:
     about = {"name": option.name, "label": option.title, "tooltip": textwrap.fill(option.help, _TOOLTIP_LETTERS)}
     widget: ValueWidget
     if option.choices or has_choices:
-        widget = ComboBox(choices=[(title, word) for word, title in option.titles.items()], **about)
-        elide_names(widget)
+        widget = combo_box(about["tooltip"], [(title, word) for word, title in option.titles.items()], option.title)
+        widget.name = option.name
     elif bool in option.types:
         widget = CheckBox(**about)
     elif option.is_number:
         widget = _NumberField(option, **about)
     else:
-        widget = _TextField(is_list=str not in option.types, **about)
+        widget = _TextField(option, **about)
     widget.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return widget
 
 
 class _TextField(LineEdit):
-    """Text, or words with commas between them; `changed` is emitted once the text is complete."""
+    """Text, or words with commas between them; `changed` is emitted once the text is complete.
 
-    def __init__(self, *, is_list: bool, **about: str) -> None:
-        self._is_list = is_list
+    An empty text is None, if that is allowed.
+    """
+
+    def __init__(self, option: Option, **about: str) -> None:
+        self._is_list, self._is_optional = str not in option.types, NoneType in option.types
         super().__init__(**about)
+        self.native.setPlaceholderText(option.automatic if self._is_optional else "")
         self.native.textChanged.disconnect()
         self.native.editingFinished.connect(lambda: self.changed.emit(self.value))
 
     def get_value(self) -> _Value:
         text = self.native.text()
-        return tuple(word for word in map(str.strip, text.split(",")) if word) if self._is_list else text
+        if self._is_list:
+            return tuple(word for word in map(str.strip, text.split(",")) if word)
+        return text or (None if self._is_optional else "")
 
     def set_value(self, value: _Value) -> None:
-        self.native.setText(", ".join(value) if self._is_list else value)
+        self.native.setText(", ".join(value) if self._is_list else value or "")
 
 
 class _NumberField(RangedWidget):

@@ -11,7 +11,9 @@ from napari_hrpn.plugin.parts.messages import MessagePanel
 from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+    from magicgui.widgets import Widget
 
     from napari_hrpn.inference import Device
 
@@ -19,9 +21,17 @@ if TYPE_CHECKING:
 class ProcessorForm(OptionsForm):
     """Options form with the field `device`, whose processors are searched for in the background."""
 
-    def __init__(self, settings: type, names: Iterable[str], advanced: Iterable[str]) -> None:
+    def __init__(
+        self,
+        settings: type,
+        names: Iterable[str],
+        advanced: Iterable[str],
+        *,
+        choices: Iterable[str] = (),
+        buttons: Mapping[str, Widget] | None = None,
+    ) -> None:
         self._is_ready = False
-        super().__init__(settings, names, advanced, choices=["device"])
+        super().__init__(settings, names, advanced, choices=["device", *choices], buttons=buttons)
         offer(self.fields["device"], [("Looking for processors …", "auto")])
 
     def set_ready(self, devices: tuple[Device, ...]) -> None:

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import ComboBox, LineEdit, SpinBox
 from psygnal import Signal
-from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.forms import align_titles, browse_button, combo_box, field_row, offer
+from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
+from napari_hrpn.plugin.parts.forms import align_titles, combo_box, field_row
 from napari_hrpn.plugin.parts.messages import ToneLabel, UserError, sentence_of
 from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint
 from napari_hrpn.settings import PredictionSettings
+from napari_hrpn.settings.networks import BUNDLED
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import SeriesInfo, Slide
 
 _NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
 _SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
-_BUNDLED = "bundled"
 _REGIONS = [("Whole slide", "whole"), ("What is in view", IN_VIEW), ("Selected shapes", IN_SHAPES)]
 _CHECKPOINT_TOOLTIP = "Trained network that predicts"
 
@@ -147,32 +148,24 @@ class CheckpointField:
     refused = Signal(str)
 
     def __init__(self) -> None:
-        self._choices: list[tuple[str, str | Path]] = [("Bundled, from synthetic tumours", _BUNDLED)]
+        self._choices = CheckpointChoices()
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
         self.box = combo_box(_CHECKPOINT_TOOLTIP, title="Checkpoint")
-        button = browse_button("Choose a checkpoint file (.safetensors)")
-        self.row = field_row("Checkpoint", [self.box, button])
-        offer(self.box, self._choices, _BUNDLED)
+        self._choices.offer(self.box, next(iter(BUNDLED)))
+        self.row = field_row("Checkpoint", [self.box, self._choices.button])
         self.box.changed.connect(self.read)
-        button.changed.connect(self._ask)
 
     def use(self, path: Path) -> None:
         """Choose a checkpoint file, or read it again."""
-        if path not in [value for _, value in self._choices]:
-            # all trainings name their checkpoint alike, so the folder of the run is shown too
-            title = f"{path.parent.name}/{path.name}" if path.stem == "checkpoint" else path.name
-            self._choices.append((title, path))
-        offer(self.box, self._choices, path)
+        self._choices.offer(self.box, str(path))
         self.read()
 
     def read(self) -> None:
         """Read the card of the chosen checkpoint."""
         self.chosen = None
         self.changed.emit()
-        self._reading.do(
-            once(read_checkpoint, None if self.box.value == _BUNDLED else self.box.value), self._take, self._refuse
-        )
+        self._reading.do(once(read_checkpoint, self.box.value), self._take, self._refuse)
 
     def abandon(self) -> None:
         """Stop reading before the widget is deleted."""
@@ -185,13 +178,6 @@ class CheckpointField:
 
     def _refuse(self, error: BaseException) -> None:
         self.refused.emit(sentence_of(error))
-
-    def _ask(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(
-            self.box.native, "Checkpoint", "", "Checkpoints (*.safetensors);;All files (*)"
-        )
-        if name:
-            self.use(Path(name))
 
 
 class SettingsForm(ProcessorForm):

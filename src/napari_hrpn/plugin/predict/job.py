@@ -169,11 +169,11 @@ class PredictionProgress:
     contrast: tuple[float, float] | None  # percentiles of the finished pixels
 
 
-def read_checkpoint(path: Path | None) -> ReadCheckpoint:
-    """Read the card and the settings of a checkpoint file, or of the bundled checkpoint."""
-    from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+def read_checkpoint(name: str) -> ReadCheckpoint:
+    """Read the card and the settings of a checkpoint file, or of a bundled checkpoint."""
+    from napari_hrpn.models import checkpoint_path, load_checkpoint
 
-    path = path or bundled_checkpoint()
+    path = checkpoint_path(name)
     checkpoint = load_checkpoint(path)
     return ReadCheckpoint(path, replace(checkpoint, weights={}), checkpoint.digest)
 

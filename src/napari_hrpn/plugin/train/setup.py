@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_hrpn.core.options import options
 from napari_hrpn.plugin.background import NewestTask, soon
+from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
 from napari_hrpn.plugin.parts.forms import FolderField, form_rows
 from napari_hrpn.plugin.parts.messages import UserError, breakable, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
@@ -34,13 +36,13 @@ if TYPE_CHECKING:
     from napari_hrpn.training import RunRequest
 
 LOOK_AHEAD_MS = 600
-_FIELDS = ("model", "recipe", "channels", "branches", "epochs", "batch", "max_minutes", "device")
+_FIELDS = ("model", "recipe", "start", "channels", "branches", "epochs", "batch", "max_minutes", "device")
 _ADVANCED = (
-    *("patch_px", "learning_rate", "upsampling", "scaling", "gain", "offset", "minimum_overlap", "minimum_tissue"),
-    *("seed", "precision", "devices"),
+    *("pixel_um", "patch_px", "learning_rate", "upsampling", "scaling", "gain", "offset", "minimum_overlap"),
+    *("minimum_tissue", "seed", "precision", "freeze", "devices"),
 )
 # another recipe does not change these fields, which do not depend on it
-_KEPT = ("channels", "branches", "max_minutes", "device", "seed", "devices")
+_KEPT = ("channels", "start", "freeze", "branches", "max_minutes", "device", "seed", "devices")
 
 
 class TrainingSetup(QWidget):
@@ -220,7 +222,12 @@ class TrainingForm(ProcessorForm):
 
     def __init__(self) -> None:
         self._most_devices: Mapping[str, int] = {}
-        super().__init__(TrainingSettings, _FIELDS, _ADVANCED)
+        self._starts = CheckpointChoices(options(TrainingSettings)["start"].automatic)
+        super().__init__(
+            TrainingSettings, _FIELDS, _ADVANCED, choices=["start"], buttons={"start": self._starts.button}
+        )
+        self.fields["start"].changed.disconnect()
+        self.fields["start"].changed.connect(self._take_start)
         for name in ("model", "recipe"):
             # `changed` is emitted once, after the recipe has filled in all fields
             self.fields[name].changed.disconnect()
@@ -235,11 +242,25 @@ class TrainingForm(ProcessorForm):
     def _take_recipe(self) -> None:
         network, name = NETWORKS[self.fields["model"].value], self.fields["recipe"].value
         # not every network has been published with a recipe
-        recipe = recipe_settings(name if name in network.recipes else next(iter(network.recipes)), network.name)
+        name = name if name in network.recipes else next(iter(network.recipes))
+        recipe = recipe_settings(name, network.name, start=self.fields["start"].value)
         devices = min(self.fields["devices"].value, recipe.batch)
         self.show_options(replace(recipe, devices=devices), keep=_KEPT)
 
+    def _take_start(self, start: str | None) -> None:
+        """Lower the learning rate of the recipe for a start, or restore it, unless the user has changed it."""
+        shown: TrainingSettings = self._base
+        before, after = (recipe_settings(shown.recipe, shown.model, start=name) for name in (shown.start, start))
+        rates = {name: getattr(after, name) for name in ("learning_rate", "warm_up")}
+        if self.fields["learning_rate"].value != before.learning_rate:
+            rates = {}
+        freeze = self.fields["freeze"].value if start else ()
+        changed = {**{name: field.value for name, field in self.fields.items()}, **rates, "freeze": freeze}
+        self.show_options(replace(self._base, **changed))
+
     def _fill(self, settings: TrainingSettings, keep: Collection[str]) -> None:
+        if "start" not in keep:
+            self._starts.offer(self.fields["start"], settings.start)
         super()._fill(settings, keep)
         self._show_devices()
         devices = self.fields["devices"]
@@ -247,6 +268,7 @@ class TrainingForm(ProcessorForm):
             # a run of another machine keeps its number of devices, which the user can lower
             self._limit_devices(settings.devices, settings.devices)
         devices.value = settings.devices
+        self.fields["freeze"].enabled = settings.start is not None
         for name in {option for network in NETWORKS.values() for option in network.options}:
             self.fields[name].enabled = name in NETWORKS[settings.model].options
 

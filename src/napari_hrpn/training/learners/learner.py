@@ -64,9 +64,15 @@ class Learner:
         self.settings: Any = architecture or settings_class(settings.model).of_training(settings)
         self._device, self._half, self._team = torch.device(device), precision == "bf16", team
         self.network = self._placed(built(self.settings))
-        self._optimiser = make_optimiser(settings, self.network.parameters())
-        self._average = _WeightAverage(self.network, settings.averaging) if settings.averaging else None
+        self._frozen: list[nn.Module] = []
         self._steps = 0
+        self._prepare(settings)
+
+    def start_from(self, weights: Mapping[str, Tensor], frozen: Iterable[str], settings: TrainingSettings) -> None:
+        """Begin with weights of another training; the modules that are named `frozen` keep theirs."""
+        self.network.load_state_dict(dict(weights))
+        self._frozen = [self.network.get_submodule(name).requires_grad_(requires_grad=False) for name in frozen]
+        self._prepare(settings)
 
     def step(self, pieces: Sequence[Batch[Tensor]], learning_rate: float) -> float:
         """Learn from one batch; returns its mean squared error in the network's numbers, over the valid pixels.
@@ -82,6 +88,9 @@ class Learner:
                 part.zero_grad(set_to_none=True)
                 for group in part.param_groups:
                     group["lr"] = learning_rate
+        for module in self._frozen:
+            # batch statistics stay as they are too
+            module.eval()
         with _undone_on_failure(*self._changed_before_the_step()):
             error, n = self._learn(pieces)
         self._optimiser.step()
@@ -114,6 +123,12 @@ class Learner:
             else:
                 _load_optimiser(holder, held)
         self._steps = int(tensors["steps"])
+
+    def _prepare(self, settings: TrainingSettings) -> None:
+        """Make the optimiser of the weights that are not frozen, and the average, which begins with the weights."""
+        learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
+        self._optimiser = make_optimiser(settings, learnt)
+        self._average = _WeightAverage(self.network, settings.averaging) if settings.averaging else None
 
     def _parts(self) -> dict[str, nn.Module | Optimizer]:
         """Networks and optimisers that a step changes, by their names in the state of a run."""
@@ -216,7 +231,7 @@ class _WeightAverage:
         """Add the weights after a step to the average."""
         averaged, latest = self.network.state_dict(), network.state_dict()
         smooth = [name for name, tensor in averaged.items() if tensor.is_floating_point()]
-        # at first the average follows the weights closely: it began with random ones
+        # at first the average follows the weights closely: most trainings begin with random ones
         kept = min(self._kept, (1 + step) / (10 + step))
         with torch.no_grad():
             pull = get_ema_multi_avg_fn(kept)  # type: ignore[no-untyped-call]
