@@ -264,6 +264,15 @@ def _scaling_for(
     return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
 
 
+def slide_ranges(
+    slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None
+) -> tuple[tuple[float, float], ...]:
+    """Grey levels of one slide between which a checkpoint scales each of its inputs."""
+    stains = glance(slide, _input_channels(slide, checkpoint, roles), checkpoint.card.scaling.reference_um)
+    _, percentiles = _scaling_for(stains, checkpoint, tissue_mask(stains, 0))
+    return tuple((float(low), float(high)) for low, high in percentiles)
+
+
 def _factors(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[float, float]:
     trained = checkpoint.card.pixel_size_um
     if not settings.resample or (slide.pixel_size_um is not None and slide.pixel_size_um == (trained, trained)):

@@ -9,7 +9,7 @@ import hashlib
 import io
 import re
 import zipfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION, README, CHECKPOINT = "rdf.yaml", "README.md", "checkpoint.safetensors"
 STATE, SCRIPT, _ENVIRONMENT = "weights.pt", "torchscript.pt", "environment.yaml"
+WEIGHTS = (CHECKPOINT, STATE, SCRIPT)
 _TEST_INPUT, _TEST_OUTPUT = "test_input.npy", "test_output.npy"
 _SPEC = "0.5.3"
 """Version of the format: the oldest that has everything that is written here, so that older programs read it too."""
@@ -94,13 +95,16 @@ def write_package(
         authors, licence = authors or ("The napari-hrpn developers",), licence or "BSD-3-Clause"
     scaling = fixed_scaling(checkpoint.card, ranges)
     package = _Package(checkpoint, scaling, tuple(ranges or checkpoint.card.input_ranges))
-    files = package.files(source.read_bytes())
-    described = package.description(files, authors or ("unknown",), licence)
-    files[DESCRIPTION] = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=120).encode()
-    with partial_output(path, source, overwrite=overwrite) as partial, zipfile.ZipFile(partial, "w") as archive:
-        for name, content in sorted(files.items()):
-            # with the date of 1980 that zipfile gives it, so that the same checkpoint gives the same bytes
-            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    with partial_output(path, source, overwrite=overwrite) as partial:
+        files = package.files(source.read_bytes())
+        described = package.description(files, authors or ("unknown",), licence)
+        files[DESCRIPTION] = yaml.safe_dump(described, sort_keys=False, allow_unicode=True, width=120).encode()
+        with zipfile.ZipFile(partial, "w") as archive:
+            for name, content in sorted(files.items()):
+                # with the date of 1980 that zipfile gives it, so that the same checkpoint gives the same bytes
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
     return scaling
 
 
@@ -115,7 +119,7 @@ class _Package:
     @cached_property
     def arguments(self) -> dict[str, Any]:
         """Arguments of a `GreyLevelNetwork`, as YAML can hold them."""
-        settings, scaling = asdict(self.checkpoint.settings), asdict(self.scaling)  # type: ignore[call-overload]
+        settings, scaling = asdict(self.checkpoint.settings), asdict(self.scaling)
         plain = {"architecture": self.checkpoint.architecture, "settings": settings, "scaling": scaling}
         loaded: dict[str, Any] = yaml.safe_load(yaml.safe_dump(plain))
         return loaded
@@ -141,7 +145,7 @@ class _Package:
             README: self._readme().encode(),
             CHECKPOINT: checkpoint,
             STATE: _written(torch.save, network.state_dict()),
-            SCRIPT: torchscript_bytes(network),
+            SCRIPT: torchscript_bytes(network, image.shape[1], self.checkpoint.settings.stride),
             _ENVIRONMENT: b"dependencies: [python>=3.11, pip, {pip: [napari-hrpn]}]\n",
             _TEST_INPUT: _written(lambda array, file: np.save(file, array), image),
             _TEST_OUTPUT: _written(lambda array, file: np.save(file, array), predicted),
@@ -228,7 +232,7 @@ class _Package:
                 },
                 "torchscript": {**file(SCRIPT), "parent": "pytorch_state_dict", "pytorch_version": torch_version},
             },
-            "config": {"napari_hrpn": {name: hashes[name] for name in (CHECKPOINT, STATE, SCRIPT)}},
+            "config": {"napari_hrpn": {name: hashes[name] for name in WEIGHTS}},
         }  # fmt: skip
 
     def _tensor(self, name: str, channels: Sequence[str], test: Mapping[str, str]) -> dict[str, Any]:

@@ -36,6 +36,9 @@ class GreyLevelNetwork(nn.Module):
         Fields of the network's settings, and of an `IntensityScaling` that is fixed.
     """
 
+    offsets: Tensor
+    scales: Tensor
+
     def __init__(self, architecture: str, settings: Mapping[str, Any], scaling: Mapping[str, Any]) -> None:
         super().__init__()
         self.network = built(read_record(settings_class(architecture), settings))
@@ -51,15 +54,13 @@ class GreyLevelNetwork(nn.Module):
         return output * self.scaling.target_scale + self.scaling.target_offset
 
 
-def torchscript_bytes(network: GreyLevelNetwork) -> bytes:
+def torchscript_bytes(network: GreyLevelNetwork, channels: int, stride: int) -> bytes:
     """TorchScript of a network, for any number and size of images, as the content of a file."""
-    settings = network.network.settings
-    assert not isinstance(settings, Tensor | nn.Module)
-    example = torch.zeros(1, settings.in_channels, 2 * settings.stride, 2 * settings.stride)
+    example = torch.zeros(1, channels, 2 * stride, 2 * stride)
     with torch.no_grad(), warnings.catch_warnings():
         # torch calls TorchScript deprecated, but other programs of microscopy read no other format of it
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(_Flat(network.eval()), example, check_trace=False)
+        traced = torch.jit.trace(_Flat(network.eval().requires_grad_(False)), example, check_trace=False)
         file = io.BytesIO()
         torch.jit.save(traced, file)
     return _without_traces_of_this_run(file)
@@ -73,7 +74,7 @@ class _Flat(nn.Module):
         # in a tuple, it is no submodule
         self._network = (network,)
         for name, parameter in network.named_parameters():
-            self.register_parameter(name.replace(".", "_"), parameter.requires_grad_(False))
+            self.register_parameter(name.replace(".", "_"), parameter)
         for name, buffer in network.named_buffers():
             self.register_buffer(name.replace(".", "_"), buffer)
 
