@@ -60,7 +60,8 @@ def torchscript_bytes(network: GreyLevelNetwork, channels: int, stride: int) -> 
     with torch.no_grad(), warnings.catch_warnings():
         # torch calls TorchScript deprecated, but other programs of microscopy read no other format of it
         warnings.simplefilter("ignore", DeprecationWarning)
-        traced = torch.jit.trace(_Flat(network.eval().requires_grad_(False)), example, check_trace=False)
+        flat = _Flat(network.eval().requires_grad_(False))
+        traced = torch.jit.trace(flat, example, check_trace=False)  # type: ignore[no-untyped-call]
         file = io.BytesIO()
         torch.jit.save(traced, file)
     return _without_traces_of_this_run(file)
