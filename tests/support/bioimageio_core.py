@@ -4,6 +4,7 @@ In a process of its own, since it makes torch and numpy deterministic for good. 
 that format predict of the tile, and again.zip, the package as bioimageio.spec packs it.
 """
 
+import gc
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def main(folder: Path) -> None:
     from bioimageio.core.digest_spec import create_sample_for_model
     from bioimageio.spec import save_bioimageio_package
 
+    # the many collections of bioimageio.core need not look at all that was imported
+    gc.freeze()
     model = load_model_description(folder / "package.zip")
     for weights in FORMATS:
         summary = test_description(model, weight_format=weights)
