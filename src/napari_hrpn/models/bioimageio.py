@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import zipfile
 from dataclasses import asdict, dataclass
@@ -49,18 +50,7 @@ _DERIVED = {
 }
 """Inputs that are computed and not imaged, by role."""
 _OTHER_CHARACTERS = re.compile(r"[^a-zA-Z0-9_+\- ()]+")
-_LONGEST_NAME, _LONGEST_DESCRIPTION = 64, 512
-_PAPERS = {
-    "hrpn": {
-        "text": "Xu et al., A High-Resolution Prediction Network for Predicting Intratumoral Distribution of "
-        "Nanoprobes by Tumor Vascular and Nuclear Feature, Adv. Intell. Syst. 2023",
-        "doi": "10.1002/aisy.202300592",
-    },
-    "ganda": {
-        "text": "Zhang, Tang and Wang, GANDA, J. Control. Release 2021",
-        "doi": "10.48550/arXiv.2012.12561",
-    },
-}
+_LONGEST_TITLE, _LONGEST_DESCRIPTION = 48, 512
 
 
 def fixed_scaling(card: ModelCard, ranges: Ranges | None = None) -> IntensityScaling:
@@ -73,7 +63,7 @@ def fixed_scaling(card: ModelCard, ranges: Ranges | None = None) -> IntensitySca
     if not ranges:
         msg = (
             f"the checkpoint scales each slide from its percentiles {measured[0]:g} to {measured[1]:g}, and its card "
-            "does not say what they were in the training; name a slide whose percentiles the package shall have."
+            "does not say what they were in the training; name a slide whose percentiles it shall have (--slide)."
         )
         raise CheckpointError(msg)
     low, high = zip(*ranges, strict=True)
@@ -120,9 +110,9 @@ class _Package:
     def arguments(self) -> dict[str, Any]:
         """Arguments of a `GreyLevelNetwork`, as YAML can hold them."""
         settings, scaling = asdict(self.checkpoint.settings), asdict(self.scaling)
-        plain = {"architecture": self.checkpoint.architecture, "settings": settings, "scaling": scaling}
-        loaded: dict[str, Any] = yaml.safe_load(yaml.safe_dump(plain))
-        return loaded
+        names = {"architecture": self.checkpoint.architecture, "settings": settings, "scaling": scaling}
+        plain: dict[str, Any] = json.loads(json.dumps(names))
+        return plain
 
     @property
     def halo(self) -> int:
@@ -202,17 +192,17 @@ class _Package:
         def file(name: str) -> dict[str, str]:
             return {"source": name, "sha256": hashes[name]}
 
-        title = NETWORKS[checkpoint.architecture].title
-        name = _OTHER_CHARACTERS.sub(" ", card.title)[: _LONGEST_NAME - 20].strip()
+        network = NETWORKS[checkpoint.architecture]
+        title = _OTHER_CHARACTERS.sub(" ", card.title)[:_LONGEST_TITLE].strip()
         torch_version = torch.__version__.partition("+")[0]
         return {
             "format_version": _SPEC,
             "type": "model",
-            "name": f"{name} ({title})",
+            "name": f"{title} ({network.title})",
             "description": (card.description or f"Predicts {card.target}.")[:_LONGEST_DESCRIPTION],
-            "authors": [{"name": name} for name in authors],
+            "authors": [{"name": author} for author in authors],
             **({} if licence is None else {"license": licence}),
-            "cite": [_PAPERS[name] for name in dict.fromkeys((checkpoint.architecture, "hrpn")) if name in _PAPERS],
+            "cite": [{"text": text, "doi": doi} for text, doi in network.papers],
             "documentation": README,
             "tags": ["fluorescence-light-microscopy", "whole-slide-imaging", "2d", "tissue", "vasculature", "nuclei",
                      "pytorch", "in-silico-labeling", "nanoparticles", "tumour", "napari"],

@@ -25,8 +25,15 @@ class Network:
     options: tuple[str, ...] = ()  # Fields of `TrainingSettings` that this network has and others lack
     learner: str = "napari_hrpn.training.learners.learner:Learner"  # "module:class" of what a training step is
     is_compared: bool = False  # Whether a study trains it unless the study names its networks
+    papers: tuple[tuple[str, str], ...] = ()  # What to cite: reference and DOI
 
 
+_XU = (
+    "Xu et al., A High-Resolution Prediction Network for Predicting Intratumoral Distribution of Nanoprobes by Tumor "
+    "Vascular and Nuclear Feature, Adv. Intell. Syst. 2023",
+    "10.1002/aisy.202300592",
+)
+_ZHANG = ("Zhang, Tang and Wang, J. Control. Release 2021", "10.48550/arXiv.2012.12561")
 # Xu et al. 2023
 _PAPER = {
     "sampling": "grid",
@@ -76,6 +83,7 @@ NETWORKS = {
             recipes={"paper": _PAPER, "fast": {}},
             options=("branches", "upsampling"),
             is_compared=True,
+            papers=(_XU,),
         ),
         Network(
             "ganda",
@@ -86,6 +94,7 @@ NETWORKS = {
             recipes={"paper": _GANDA, "fast": _GANDA_FAST},
             learner="napari_hrpn.training.learners.ganda:GANDALearner",
             is_compared=True,
+            papers=(_ZHANG, _XU),
         ),
     )
 }
