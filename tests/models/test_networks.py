@@ -1,6 +1,8 @@
 """What every network of the table promises, whichever it is."""
 
-from dataclasses import replace
+import io
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -8,8 +10,16 @@ import torch
 
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.inference.predictor import fold_batch_normalisation
-from napari_hrpn.models import Checkpoint, halo_of, load_checkpoint, save_checkpoint
+from napari_hrpn.models import (
+    Checkpoint,
+    GreyLevelNetwork,
+    IntensityScaling,
+    halo_of,
+    load_checkpoint,
+    save_checkpoint,
+)
 from napari_hrpn.models.architectures import architecture_of, built, settings_class
+from napari_hrpn.models.torchscript import torchscript_bytes
 from napari_hrpn.settings import recipe_settings
 from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides import open_slide
@@ -66,6 +76,16 @@ def test_output_is_float32_and_a_crop_is_the_middle(settings):
         whole, middle = network(images), network(images, crop=crop)
     assert whole.shape == (1, 1, *images.shape[-2:])
     torch.testing.assert_close(middle, whole[..., crop:-crop, crop:-crop], rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_its_torchscript_is_the_same_network_at_any_size(name, settings):
+    plain = json.loads(json.dumps({"settings": asdict(settings), "scaling": asdict(IntensityScaling())}))
+    network = GreyLevelNetwork(name, **plain).eval()
+    script = torch.jit.load(io.BytesIO(torchscript_bytes(network, 2, settings.stride)))
+    images = torch.rand(2, 2, 3 * settings.stride, 5 * settings.stride)
+    with torch.no_grad():
+        torch.testing.assert_close(script(images), network(images), rtol=0, atol=1e-6)
 
 
 def test_it_sees_as_far_with_one_channel(settings):

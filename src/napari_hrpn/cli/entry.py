@@ -17,6 +17,7 @@ from napari_hrpn.cli.convert import convert
 from napari_hrpn.cli.cross_validate import cross_validate
 from napari_hrpn.cli.demo import demo
 from napari_hrpn.cli.evaluate import evaluate
+from napari_hrpn.cli.exchange import export, import_
 from napari_hrpn.cli.info import cache, info
 from napari_hrpn.cli.options import with_options
 from napari_hrpn.cli.phantom import phantom
@@ -59,9 +60,12 @@ for command, short_help in (
     (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
     (evaluate, "Compare predictions with the imaged probe, as one page"),
     (report, "Combine evaluations of several tumours in one page"),
+    (export, "Write a checkpoint as a model that other programs can run"),
+    (import_, "Make a checkpoint from an exported model"),
     (cache, "Show or delete the cached coarse levels of slides"),
 ):
-    app.command(short_help=short_help)(with_options(command))
+    name = command.__name__.strip("_").replace("_", "-")
+    app.command(name, short_help=short_help)(with_options(command))
 
 
 def _print_version(wanted: bool) -> None:

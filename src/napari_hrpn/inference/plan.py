@@ -263,6 +263,15 @@ def _scaling_for(
     return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
 
 
+def slide_ranges(
+    slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None
+) -> tuple[tuple[float, float], ...]:
+    """Grey levels of one slide between which a checkpoint scales each of its inputs."""
+    stains = glance(slide, input_channels(slide, checkpoint.card, roles), checkpoint.card.scaling.reference_um)
+    _, percentiles = _scaling_for(stains, checkpoint, tissue_mask(stains, 0))
+    return tuple((float(low), float(high)) for low, high in percentiles)
+
+
 def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[int, tuple[float, float]]:
     """Level that is read, and pixels of the network's grid per pixel of it, along y and x."""
     trained, source = checkpoint.card.pixel_size_um, slide.source.name

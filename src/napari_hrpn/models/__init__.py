@@ -13,6 +13,7 @@ from napari_hrpn.models.ganda import GANDA, GANDADiscriminator, GANDASettings
 from napari_hrpn.models.hrpn import HRPN, HRPNSettings
 from napari_hrpn.models.receptive_field import halo_for, halo_of, receptive_field_radius
 from napari_hrpn.models.scaling import IntensityScaling
+from napari_hrpn.models.torchscript import GreyLevelNetwork
 
 __all__ = [
     "GANDA",
@@ -21,6 +22,7 @@ __all__ = [
     "CheckpointError",
     "GANDADiscriminator",
     "GANDASettings",
+    "GreyLevelNetwork",
     "HRPNSettings",
     "IntensityScaling",
     "ModelCard",

@@ -27,8 +27,15 @@ class Network:
     is_compared: bool = False  # Whether a study trains it unless the study names its networks
     # parts that a training can freeze: names of their modules in the network
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    papers: tuple[tuple[str, str], ...] = ()  # What to cite: reference and DOI
 
 
+_XU = (
+    "Xu et al., A High-Resolution Prediction Network for Predicting Intratumoral Distribution of Nanoprobes by Tumor "
+    "Vascular and Nuclear Feature, Adv. Intell. Syst. 2023",
+    "10.1002/aisy.202300592",
+)
+_ZHANG = ("Zhang, Tang and Wang, J. Control. Release 2021", "10.48550/arXiv.2012.12561")
 # values with which the inputs of patches stay as they are; so were all trainings before these options existed
 NO_AUGMENTATION: Mapping[str, Any] = {"gain": 1.0, "offset": 0.0, "blur_px": 0.0, "haze": 0.0, "noise": 0.0}
 # Xu et al. 2023
@@ -90,6 +97,7 @@ NETWORKS = {
                 "stage4": ("transitions.3", "stages.2"),
                 "head": ("head",),
             },
+            papers=(_XU,),
         ),
         Network(
             "ganda",
@@ -101,6 +109,7 @@ NETWORKS = {
             learner="napari_hrpn.training.learners.ganda:GANDALearner",
             is_compared=True,
             stages={name: (name,) for name in ("encoders", "bottom", "upsamplers", "decoders", "last")},
+            papers=(_ZHANG, _XU),
         ),
     )
 }
