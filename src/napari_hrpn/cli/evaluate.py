@@ -129,16 +129,16 @@ def _request(
     from napari_hrpn.reports import evaluation_of
     from napari_hrpn.slides import read_regions, warn_of_parts_beyond
 
-    roles, probe = _roles(slide, channels)
+    roles, probe = known_roles(slide, channels)
     named = zip(predicted, names or [""] * len(predicted), strict=True)
     others = {"regions of interest": roi, "tissue mask": mask}
     request = evaluation_of(
         ProbeImage("real", slide, probe),
-        [_prediction(path, name.strip(), slide, slide.channel_names[probe]) for path, name in named],
+        [open_prediction(path, name.strip(), slide, slide.channel_names[probe]) for path, name in named],
         roles,
         settings,
         are_named=bool(names),
-        rois=() if roi is None else _rois(roi),
+        rois=() if roi is None else read_rois(roi),
         rois_from="" if roi is None else roi.name,
         tissue=None if mask is None else read_regions(mask, slide.shape),
         tissue_words="" if mask is None else f"from {mask.name}",
@@ -151,7 +151,8 @@ def _request(
     return request
 
 
-def _roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
+def known_roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
+    """Roles of the channels of a slide, and the channel of the probe."""
     from napari_hrpn.reports import roles_around
     from napari_hrpn.slides import find_channel
 
@@ -168,7 +169,8 @@ def _roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
     return roles, roles.probe
 
 
-def _prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImage:
+def open_prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImage:
+    """Open a prediction of a slide, with a warning if it is one of another slide."""
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import other_slide_words
     from napari_hrpn.slides import SlideWarning, open_slide
@@ -185,7 +187,8 @@ def _prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImag
     return ProbeImage(name, slide, slide.channel_names.index(probe) if len(slide.channel_names) > 1 else 0)
 
 
-def _rois(path: Path) -> tuple[Annotation, ...]:
+def read_rois(path: Path) -> tuple[Annotation, ...]:
+    """Read the regions of interest of a file."""
     from napari_hrpn.slides import included, read_geojson
 
     rois = included(read_geojson(path))
