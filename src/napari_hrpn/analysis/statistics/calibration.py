@@ -96,6 +96,17 @@ def calibration_line(regions: Sequence[AgreementSums]) -> CalibrationLine:
     )
 
 
+def check_number(regions: int) -> None:
+    """Refuse fewer than three regions."""
+    if regions < _LEAST_REGIONS:
+        found = "1 region has" if regions == 1 else f"{regions} regions have"
+        msg = (
+            f"{found} pixels to calibrate by; expected {_LEAST_REGIONS} or more, as a line from fewer often makes a "
+            "prediction worse: draw more regions."
+        )
+        raise AnalysisError(msg)
+
+
 def _left_out(regions: Sequence[AgreementSums], total: AgreementSums, scatter: Fraction) -> tuple[float, float, float]:
     """R2 before and after a calibration of each region by the others, and the standard error of the rise."""
     after = [_shrunk([*regions[:k], *regions[k + 1 :]])[0].squared_error(sums) for k, sums in enumerate(regions)]
