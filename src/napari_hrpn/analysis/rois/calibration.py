@@ -95,7 +95,10 @@ def calibrate_prediction(
     check_number(len(regions))
     check_sizes(real.slide, prediction.slide, [] if tissue is None else [tissue])
     if (finished := prediction.slide.finished) is not None:
-        msg = f"{prediction.slide.source.name} is not complete, {finished.words}; finish the prediction first."
+        msg = (
+            f"{prediction.slide.source.name} has {finished.number} of {finished.total} tiles; expected a complete "
+            "prediction: finish it first."
+        )
         raise AnalysisError(msg)
     channels = real.slide.levels[0][real.channel], prediction.slide.levels[0][prediction.channel]
     predicted = PairRange((channels[1], channels[1]))
