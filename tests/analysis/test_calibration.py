@@ -14,6 +14,8 @@ from napari_hrpn.analysis import (
     AnalysisError,
     ProbeImage,
     calibrate_prediction,
+    calibrated,
+    calibration_facts,
     calibration_path,
     save_calibration,
     saved_calibration,
@@ -216,30 +218,26 @@ def test_a_calibration_is_kept_beside_its_prediction_and_never_replaced_unasked(
     holed = [*REGIONS[:4], replace(REGIONS[4], excluded=(box(slice(240, 250), slice(95, 120), "").rings))]
     found = drive(calibrate_prediction(real, prediction, holed))
     assert found.pixels[4] == SIDE**2 - 10 * 25
-    saved = save_calibration(found, real, prediction)
-    assert saved.path == calibration_path(prediction.slide.source)
-    assert saved.path.name == "p.ome.tif.calibration.json"
-    assert sorted(path.name for path in saved.path.parent.iterdir()) == ["p.ome.tif", saved.path.name, "t.ome.tif"]
+    path = save_calibration(found, prediction.slide.source)
+    assert path == calibration_path(prediction.slide.source)
+    assert path.name == "p.ome.tif.calibration.json"
+    assert sorted(one.name for one in path.parent.iterdir()) == ["p.ome.tif", path.name, "t.ome.tif"]
     assert prediction.slide.source.read_bytes() == before
     read = saved_calibration(prediction.slide)
-    assert (read.slope, read.offset, read.facts) == (
-        found.line.slope,
-        found.line.offset,
-        json.loads(json.dumps(saved.facts)),
-    )
+    assert read.line == found.line
+    assert calibration_facts(read) == json.loads(path.read_text("utf-8"))["calibration"] == calibration_facts(found)
     assert [region.name for region in read.regions] == [f"field {k}" for k in range(5)]
-    assert [one["digest"] for one in read.facts["regions"]] == [one.digest for one in found.regions]
     assert [one.within(slice(0, 320), slice(0, 320)).sum() for one in read.regions] == list(found.pixels)
     # QuPath can open it
-    assert len(included(read_geojson(saved.path))) == 5
-    text = saved.path.read_bytes()
+    assert len(included(read_geojson(path))) == 5
+    text = path.read_bytes()
     with pytest.raises(SlideError, match="exists already"):
-        save_calibration(found, real, prediction)
+        save_calibration(found, prediction.slide.source)
     monkeypatch.setattr("napari_hrpn.analysis.rois.calibration_file.json.dumps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        save_calibration(found, real, prediction, overwrite=True)
-    assert saved.path.read_bytes() == text
-    assert len(list(saved.path.parent.iterdir())) == 3
+        save_calibration(found, prediction.slide.source, overwrite=True)
+    assert path.read_bytes() == text
+    assert len(list(path.parent.iterdir())) == 3
 
 
 def test_a_calibrated_prediction_is_computed_when_it_is_read_and_leaves_out_the_regions(
@@ -247,35 +245,34 @@ def test_a_calibrated_prediction_is_computed_when_it_is_read_and_leaves_out_the_
 ) -> None:
     real, prediction = on_disk
     found = drive(calibrate_prediction(real, prediction, REGIONS))
-    calibrated = save_calibration(found, real, prediction).applied(prediction).slide
-    assert len(calibrated.levels) == len(prediction.slide.levels)
-    for level, before in zip(calibrated.levels, prediction.slide.levels, strict=True):
+    slide = calibrated(prediction.slide, found)
+    assert (slide.shape, slide.channel_names) == (prediction.slide.shape, ("QD",))
+    for level, before in zip(slide.levels, prediction.slide.levels, strict=True):
         expected = found.line.offset + found.line.slope * np.asarray(before).astype(float)
         np.testing.assert_allclose(np.asarray(level), expected, rtol=1e-6)
-    measured = calibrated.finished.within(slice(0, 320), slice(0, 320))
-    regions = np.logical_or.reduce([one.within(slice(0, 320), slice(0, 320)) for one in REGIONS])
+    everywhere = slice(0, 320), slice(0, 320)
+    measured = slide.finished.within(*everywhere)
+    regions = np.logical_or.reduce([one.within(*everywhere) for one in REGIONS])
     assert not (measured & regions).any()
     # no more than the squares that a region meets are lost
-    near = ndimage.binary_dilation(regions, np.ones((15, 15)))
-    assert measured[~near].all()
-    assert calibrated.finished.words == "5 regions in which a prediction was calibrated are left out"
+    assert measured[~ndimage.binary_dilation(regions, np.ones((15, 15)))].all()
+    assert slide.finished.words == "5 regions in which a prediction was calibrated are left out"
 
 
 def test_a_calibration_of_other_pixels_or_a_damaged_one_is_refused(on_disk: tuple[ProbeImage, ProbeImage]) -> None:
     real, prediction = on_disk
-    found = drive(calibrate_prediction(real, prediction, REGIONS))
-    path = save_calibration(found, real, prediction).path
+    path = save_calibration(drive(calibrate_prediction(real, prediction, REGIONS)), prediction.slide.source)
+    whole = json.loads(path.read_text("utf-8"))
+    steep, endless = ({**whole["calibration"], "slope": value} for value in ("steep", float("inf")))
+    damaged = [("{", "cannot be read"), ("[]", "other than"), ("{}", "is no calibration or is damaged")]
+    damaged += [(json.dumps({**whole, "calibration": one}), "calibration or is damaged") for one in (steep, endless)]
+    for text, words in damaged:
+        path.write_text(text)
+        with pytest.raises((AnalysisError, SlideError), match=words):
+            saved_calibration(prediction.slide)
+    path.write_text(json.dumps(whole))
+    assert saved_calibration(prediction.slide).line.slope == whole["calibration"]["slope"]
     pixels = np.asarray(prediction.slide.levels[0].compute())
-    write_path = path.with_name("new.ome.tif")
-    write_slide(pixels + np.uint16(1), ("QD",), write_path)
-    write_path.replace(prediction.slide.source)
+    write_slide(pixels + np.uint16(1), ("QD",), path.with_name("new.ome.tif")).replace(prediction.slide.source)
     with pytest.raises(AnalysisError, match=r"belongs to other pixels than those of p\.ome\.tif now; calibrate"):
         saved_calibration(open_slide(prediction.slide.source))
-    for text, words in (
-        ("{", "cannot be read"),
-        ('{"calibration": {"slope": "1"}}', "has no line"),
-        ("[]", "other than"),
-    ):
-        path.write_text(text)
-        with pytest.raises(AnalysisError, match=words):
-            saved_calibration(prediction.slide)

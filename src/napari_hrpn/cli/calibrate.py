@@ -47,12 +47,18 @@ def calibrate(
       napari-hrpn calibrate slide.ome.tif slide.predicted.ome.zarr --roi imaged.geojson
       napari-hrpn evaluate slide.ome.tif slide.predicted.ome.zarr --calibrated -o evaluation
     """  # noqa: D301
-    from napari_hrpn.analysis import ProbeImage, calibrate_prediction, calibration_path, save_calibration
+    from napari_hrpn.analysis import (
+        ProbeImage,
+        calibrate_prediction,
+        calibration_facts,
+        calibration_path,
+        save_calibration,
+    )
     from napari_hrpn.reports.request import check_on_slide
     from napari_hrpn.slides import as_location, open_slide, warn_of_parts_beyond
 
     path = calibration_path(as_location(predicted))
-    if path is not None and path.exists() and not overwrite:
+    if path.exists() and not overwrite:
         msg = f"{path} exists already: the prediction is calibrated; --overwrite it to calibrate it anew."
         raise CommandError(msg)
     real = open_slide(slide, **opening(plane))
@@ -64,8 +70,11 @@ def calibrate(
     images = ProbeImage("real", real, probe), prediction
     steps = calibrate_prediction(*images, rois, _tissue(real, roles, mask))
     found = follow(steps, f"Calibrating {prediction.slide.source.name}")
-    saved = save_calibration(found, *images, overwrite=overwrite)
-    typer.echo(json.dumps(saved.facts, indent=2, ensure_ascii=False) if as_json else f"{_words(found)}\n{saved.path}")
+    save_calibration(found, prediction.slide.source, overwrite=overwrite)
+    if as_json:
+        typer.echo(json.dumps(calibration_facts(found), indent=2, ensure_ascii=False))
+    else:
+        typer.echo(f"{_words(found)}\ncalibration {path}")
 
 
 def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> RegionMask | None:

@@ -2,7 +2,7 @@
 
 from napari_hrpn.analysis.rois.calibration import Calibration, calibrate_prediction
 from napari_hrpn.analysis.rois.calibration_file import (
-    SavedCalibration,
+    calibrated,
     calibration_facts,
     calibration_path,
     save_calibration,
@@ -18,8 +18,8 @@ __all__ = [
     "RandomRois",
     "RoiImages",
     "RoiMeasurement",
-    "SavedCalibration",
     "calibrate_prediction",
+    "calibrated",
     "calibration_facts",
     "calibration_path",
     "colocalize_roi",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from napari_hrpn.analysis.scan.pair_counters import PairRange, scan_pairs
 from napari_hrpn.analysis.statistics.calibration import CalibrationLine, calibration_line, check_number
 from napari_hrpn.core import Box, Progress
 from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.slides import slide_fingerprint, slide_identity
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _LEAST_COVERED = 0.5
 _ENDS = 5, 95
+IMAGE_FACTS = "name", "channel", "identity", "fingerprint"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,10 @@ class Calibration:
         Number of pixels in each.
     regions_range, tissue_range : tuple of float
         5th and 95th percentile of the predicted grey levels, in the regions and on the tissue.
+    slide, prediction : dict
+        Name, channel, identity and fingerprint of both images.
+    version : str
+        Version of this package that fitted it.
     """
 
     line: CalibrationLine
@@ -51,11 +58,16 @@ class Calibration:
     pixels: tuple[int, ...]
     regions_range: tuple[float, float]
     tissue_range: tuple[float, float]
+    slide: dict[str, str]
+    prediction: dict[str, str]
+    version: str
 
     @property
     def covered(self) -> float:
         """Share of the tissue's range that the regions cover, 0 to 1."""
-        return _covered(self.regions_range, self.tissue_range)
+        common = min(self.regions_range[1], self.tissue_range[1]) - max(self.regions_range[0], self.tissue_range[0])
+        length = self.tissue_range[1] - self.tissue_range[0]
+        return max(common, 0.0) / length if length > 0 else 0.0
 
 
 def calibrate_prediction(
@@ -109,10 +121,37 @@ def calibrate_prediction(
     )
     found = [index for index in range(len(regions)) if counter.sums[index].n]
     line = calibration_line([counter.sums[index] for index in found])
-    ranges = [(low, high) for low, high in (one.percentile(_ENDS).tolist() for one in counter.values)]
-    _check_range(*ranges)
-    pixels = tuple(counter.sums[index].n for index in found)
-    return Calibration(line, tuple(regions[index].outlined() for index in found), pixels, *ranges)
+    inside, everywhere = (values.percentile(_ENDS).tolist() for values in counter.values)
+    calibration = Calibration(
+        line,
+        tuple(regions[index].outlined() for index in found),
+        tuple(counter.sums[index].n for index in found),
+        (inside[0], inside[1]),
+        (everywhere[0], everywhere[1]),
+        _image_facts(real),
+        _image_facts(prediction),
+        version("napari-hrpn"),
+    )
+    _check_range(calibration)
+    return calibration
+
+
+def _image_facts(image: ProbeImage) -> dict[str, str]:
+    slide = image.slide
+    channel = slide.channel_names[image.channel]
+    found = slide.source.name, channel, slide_identity(slide), slide_fingerprint(slide)
+    return dict(zip(IMAGE_FACTS, found, strict=True))
+
+
+def _check_range(found: Calibration) -> None:
+    if found.covered < _LEAST_COVERED:
+        regions, tissue = (f"{low:.4g} to {high:.4g}" for low, high in (found.regions_range, found.tissue_range))
+        msg = (
+            f"the prediction is {regions} in the regions and {tissue} on the tissue (5th to 95th percentile), so the "
+            f"regions cover {found.covered:.0%} of its range; expected {_LEAST_COVERED:.0%} or more: draw regions in "
+            "darker or brighter places too."
+        )
+        raise AnalysisError(msg)
 
 
 class _Counter(BlockCounter["Counted"]):
@@ -160,19 +199,3 @@ class _Counter(BlockCounter["Counted"]):
             f"the regions {first} and {second} overlap; expected regions that share no pixel, as each is left out in "
             "turn to test the others: move or delete one."
         )
-
-
-def _covered(regions: tuple[float, float], tissue: tuple[float, float]) -> float:
-    common = min(regions[1], tissue[1]) - max(regions[0], tissue[0])
-    return max(common, 0.0) / (tissue[1] - tissue[0]) if tissue[1] > tissue[0] else 0.0
-
-
-def _check_range(regions: tuple[float, float], tissue: tuple[float, float]) -> None:
-    covered = _covered(regions, tissue)
-    if covered < _LEAST_COVERED:
-        msg = (
-            f"the prediction is {regions[0]:.4g} to {regions[1]:.4g} in the regions and {tissue[0]:.4g} to "
-            f"{tissue[1]:.4g} on the tissue (5th to 95th percentile), so the regions cover {covered:.0%} of its range; "
-            f"expected {_LEAST_COVERED:.0%} or more: draw regions in darker or brighter places too."
-        )
-        raise AnalysisError(msg)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_hrpn.analysis.rois.calibration import IMAGE_FACTS, Calibration
+from napari_hrpn.analysis.statistics.calibration import CalibrationLine
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.core.files import saved_json
 from napari_hrpn.settings.prediction import CELL_PX
-from napari_hrpn.slides import FinishedTiles, included, read_geojson, slide_fingerprint, slide_identity, taken_away
+from napari_hrpn.slides import FinishedTiles, SlideError, included, read_geojson, slide_fingerprint, taken_away
 from napari_hrpn.slides.geojson import feature
 from napari_hrpn.slides.writers.output_path import partial_output
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis.rois.calibration import Calibration
-    from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.slides import Annotation, Location, Slide
 
 _SUFFIX = ".calibration.json"
@@ -36,52 +36,7 @@ _KEY = "calibration"
 _LEAST_CELL_PX, _MOST_CELLS = 8, 2**22
 
 
-@dataclass(frozen=True, eq=False)
-class SavedCalibration:
-    """Calibration that was read from its file.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The file.
-    slope, offset : float
-        The line, real = offset + slope x predicted.
-    regions : tuple of Annotation
-        The regions that it was fitted in.
-    facts : dict
-        All that the file says about it.
-    """
-
-    path: Path
-    slope: float
-    offset: float
-    regions: tuple[Annotation, ...]
-    facts: dict[str, Any]
-
-    def applied(self, prediction: ProbeImage) -> ProbeImage:
-        """The calibrated prediction, without the regions that it was calibrated in.
-
-        Parameters
-        ----------
-        prediction : ProbeImage
-            The prediction that was calibrated.
-
-        Returns
-        -------
-        ProbeImage
-            Slide of one channel, floating point; pixels are calibrated when they are read, and its `finished` tiles
-            leave out the regions.
-        """
-        slide, channel = prediction.slide, slice(prediction.channel, prediction.channel + 1)
-        line = {"slope": self.slope, "offset": self.offset, "dtype": np.float32}
-        levels = tuple(level[channel].map_blocks(_calibrated, **line) for level in slide.levels)
-        tiles = _without(self.regions, slide.shape)
-        name = slide.channel_names[prediction.channel]
-        calibrated = replace(slide, levels=levels, channel_names=(name,), read_finished=lambda: tiles)
-        return replace(prediction, slide=calibrated, channel=0)
-
-
-def calibration_path(prediction: Location) -> Path | None:
+def calibration_path(prediction: Location) -> Path:
     """Path of the calibration of a prediction.
 
     Parameters
@@ -91,30 +46,36 @@ def calibration_path(prediction: Location) -> Path | None:
 
     Returns
     -------
-    pathlib.Path or None
-        None for a prediction in object storage, beside which nothing is written.
+    pathlib.Path
+        Path beside it.
+
+    Raises
+    ------
+    AnalysisError
+        If the prediction is in object storage, beside which nothing is written.
     """
-    return prediction.with_name(prediction.name + _SUFFIX) if isinstance(prediction, Path) else None
+    if not isinstance(prediction, Path):
+        msg = f"{prediction} is in object storage; expected a prediction on this machine: copy it first."
+        raise AnalysisError(msg)
+    return prediction.with_name(prediction.name + _SUFFIX)
 
 
-def save_calibration(
-    calibration: Calibration, real: ProbeImage, prediction: ProbeImage, *, overwrite: bool = False
-) -> SavedCalibration:
+def save_calibration(calibration: Calibration, prediction: Location, *, overwrite: bool = False) -> Path:
     """Write a calibration beside its prediction, completely or not at all; the prediction is not changed.
 
     Parameters
     ----------
     calibration : Calibration
         The calibration.
-    real, prediction : ProbeImage
-        The images that it was fitted to.
+    prediction : pathlib.Path or UPath
+        The prediction.
     overwrite : bool
         Whether an earlier calibration of this prediction may be replaced.
 
     Returns
     -------
-    SavedCalibration
-        What was written.
+    pathlib.Path
+        The file.
 
     Raises
     ------
@@ -123,27 +84,22 @@ def save_calibration(
     SlideError
         If there is a calibration already, or the file cannot be written.
     """
-    path = calibration_path(prediction.slide.source)
-    if path is None:
-        msg = f"{prediction.slide.source} is in object storage; expected a prediction on this machine: copy it first."
-        raise AnalysisError(msg)
-    facts = calibration_facts(calibration, real, prediction)
+    path = calibration_path(prediction)
     regions = [*calibration.regions, *taken_away(calibration.regions)]
-    content = {"type": "FeatureCollection", _KEY: facts, "features": [feature(region) for region in regions]}
+    features = [feature(region) for region in regions]
+    content = {"type": "FeatureCollection", _KEY: calibration_facts(calibration), "features": features}
     with partial_output(path, None, overwrite=overwrite) as partial:
         partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-    return SavedCalibration(path, calibration.line.slope, calibration.line.offset, calibration.regions, facts)
+    return path
 
 
-def calibration_facts(calibration: Calibration, real: ProbeImage, prediction: ProbeImage) -> dict[str, Any]:
-    """All about a calibration, as plain values for JSON.
+def calibration_facts(calibration: Calibration) -> dict[str, Any]:
+    """All about a calibration but the outlines of the regions, as plain values for JSON.
 
     Parameters
     ----------
     calibration : Calibration
         The calibration.
-    real, prediction : ProbeImage
-        The images that it was fitted to.
 
     Returns
     -------
@@ -156,25 +112,16 @@ def calibration_facts(calibration: Calibration, real: ProbeImage, prediction: Pr
         **asdict(calibration.line),
         "regions": [{"name": region.name, "digest": region.digest, "pixels": n} for region, n in regions],
         "pixels": sum(calibration.pixels),
-        "predicted_p5_p95": {"regions": calibration.regions_range, "tissue": calibration.tissue_range},
+        "regions_range": list(calibration.regions_range),
+        "tissue_range": list(calibration.tissue_range),
         "covered": calibration.covered,
-        "slide": _image_facts(real),
-        "prediction": _image_facts(prediction),
-        "napari_hrpn": version("napari-hrpn"),
+        "slide": calibration.slide,
+        "prediction": calibration.prediction,
+        "napari_hrpn": calibration.version,
     }
 
 
-def _image_facts(image: ProbeImage) -> dict[str, Any]:
-    slide = image.slide
-    return {
-        "name": slide.source.name,
-        "channel": slide.channel_names[image.channel],
-        "identity": slide_identity(slide),
-        "fingerprint": slide_fingerprint(slide),
-    }
-
-
-def saved_calibration(prediction: Slide) -> SavedCalibration | None:
+def saved_calibration(prediction: Slide) -> Calibration | None:
     """Read the calibration of a prediction.
 
     Parameters
@@ -184,7 +131,7 @@ def saved_calibration(prediction: Slide) -> SavedCalibration | None:
 
     Returns
     -------
-    SavedCalibration or None
+    Calibration or None
         None if it has no calibration.
 
     Raises
@@ -192,28 +139,62 @@ def saved_calibration(prediction: Slide) -> SavedCalibration | None:
     AnalysisError
         If the file is damaged, or the prediction was made anew after its calibration.
     SlideError
-        If the regions in the file are damaged.
+        If the outlines in the file are damaged.
     """
-    path = calibration_path(prediction.source)
+    path = calibration_path(prediction.source) if isinstance(prediction.source, Path) else None
     content = None if path is None else saved_json(path, AnalysisError)
     if path is None or content is None:
         return None
-    facts = content.get(_KEY)
-    facts = facts if isinstance(facts, dict) else {}
-    slope, offset = (facts.get(name) for name in ("slope", "offset"))
-    if not all(isinstance(one, int | float) and math.isfinite(one) for one in (slope, offset)):
-        msg = f"{path} has no line; expected a slope and an offset: calibrate the prediction again."
-        raise AnalysisError(msg)
-    made_from = facts.get("prediction")
-    if not isinstance(made_from, dict) or made_from.get("fingerprint") != slide_fingerprint(prediction):
+    try:
+        found = _read(content[_KEY], included(read_geojson(path)))
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, SlideError):
+            raise
+        msg = f"{path} is no calibration or is damaged ({error!r}); calibrate the prediction again."
+        raise AnalysisError(msg) from error
+    if found.prediction["fingerprint"] != slide_fingerprint(prediction):
         msg = f"{path} belongs to other pixels than those of {prediction.source.name} now; calibrate it again."
         raise AnalysisError(msg)
-    assert slope is not None
-    assert offset is not None
-    return SavedCalibration(path, float(slope), float(offset), included(read_geojson(path)), facts)
+    return found
 
 
-def _calibrated(block: NDArray[Any], slope: float, offset: float) -> NDArray[np.float32]:
+def _read(facts: dict[str, Any], regions: tuple[Annotation, ...]) -> Calibration:
+    line = {one.name: float(facts[one.name]) for one in fields(CalibrationLine)}
+    if not all(map(math.isfinite, line.values())):
+        msg = "not finite"
+        raise ValueError(msg)
+    inside, tissue = ((float(low), float(high)) for low, high in (facts["regions_range"], facts["tissue_range"]))
+    pixels = tuple(int(one["pixels"]) for one in facts["regions"])
+    slide, prediction = ({name: str(facts[one][name]) for name in IMAGE_FACTS} for one in ("slide", "prediction"))
+    version = str(facts["napari_hrpn"])
+    return Calibration(CalibrationLine(**line), regions, pixels, inside, tissue, slide, prediction, version)
+
+
+def calibrated(prediction: Slide, calibration: Calibration) -> Slide:
+    """The calibrated prediction, without the regions that it was calibrated in.
+
+    Parameters
+    ----------
+    prediction : Slide
+        The prediction.
+    calibration : Calibration
+        Its calibration.
+
+    Returns
+    -------
+    Slide
+        Slide of one channel, floating point; pixels are calibrated when they are read, and its `finished` tiles leave
+        out the regions.
+    """
+    name, line = calibration.prediction["channel"], calibration.line
+    first = prediction.channel_names.index(name) if name in prediction.channel_names else 0
+    apply = partial(_on_line, slope=line.slope, offset=line.offset)
+    levels = tuple(level[first : first + 1].map_blocks(apply, dtype=np.float32) for level in prediction.levels)
+    tiles = _without(calibration.regions, prediction.shape)
+    return replace(prediction, levels=levels, channel_names=(name,), read_finished=lambda: tiles)
+
+
+def _on_line(block: NDArray[Any], *, slope: float, offset: float) -> NDArray[np.float32]:
     return (slope * block.astype(np.float64) + offset).astype(np.float32)
 
 
