@@ -256,7 +256,8 @@ def test_a_calibrated_prediction_is_computed_when_it_is_read_and_leaves_out_the_
     assert not (measured & regions).any()
     # no more than the squares that a region meets are lost
     assert measured[~ndimage.binary_dilation(regions, np.ones((15, 15)))].all()
-    assert slide.finished.words == "5 regions in which a prediction was calibrated are left out"
+    assert slide.finished.words.startswith("5 regions in which p.ome.tif was calibrated (real = ")
+    assert slide.finished.words.endswith(f"+ {found.line.slope:.6g} x predicted) are left out")
 
 
 def test_a_calibration_of_other_pixels_or_a_damaged_one_is_refused(on_disk: tuple[ProbeImage, ProbeImage]) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
 from napari_hrpn.cli import run
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.slides import open_slide, write_geojson
-from support.evaluated_slides import EvaluatedSlide, box, evaluated_slide
+from support.evaluated_slides import TISSUE, EvaluatedSlide, box, evaluated_slide
 
 FIELDS = [
     np.s_[40 + 90 * row : 110 + 90 * row, 60 + 120 * column : 150 + 120 * column] for row, column in np.ndindex(3, 3)
@@ -96,3 +97,48 @@ def test_an_unfinished_prediction_is_refused(
     assert run(command) == 2
     assert "half.ome.zarr has 0 of 1 tiles; expected a complete prediction" in capsys.readouterr().err
     assert [one.name for one in tmp_path.iterdir()] == ["half.ome.zarr"]
+
+
+def test_a_calibrated_evaluation_measures_calibrated_pixels_outside_of_the_regions(
+    slide: EvaluatedSlide,
+    calibration: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # figures take most of the time
+    monkeypatch.setattr("napari_hrpn.reports.evaluation._drawings", lambda *_: iter(()))
+    command = ["evaluate", *words(slide)[1:], "--mask", str(slide.mask), "-o", str(tmp_path), "--calibrated"]
+    assert run(command) == 2
+    assert "is not calibrated; expected slide.good.ome.tif.calibration.json beside it" in capsys.readouterr().err
+    assert run(words(slide)) == 0
+    assert run(command) == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text("utf-8"), parse_constant=pytest.fail)
+    line = json.loads(calibration.read_text("utf-8"))["calibration"]
+    fit = f"real = {line['offset']:.6g} + {line['slope']:.6g} x predicted"
+    expected = f"9 regions in which slide.good.ome.tif was calibrated ({fit}) are left out"
+    assert found["about"]["measured"] == found["about"]["tiles"]["left_out"] == expected
+    assert found["about"]["files"]["calibration of good"]["name"] == calibration.name
+    assert f"calibrated: {expected}" in capsys.readouterr().out
+    assert f"Calibrated: {expected}" in (tmp_path / "evaluation.html").read_text("utf-8")
+    # every square of 8 px that a region meets is left out
+    inside = np.zeros(slide.y.shape, bool)
+    for part in FIELDS:
+        inside[part] = True
+    squares = inside.reshape(inside.shape[0] // 8, 8, -1, 8).any(axis=(1, 3)).repeat(8, axis=0).repeat(8, axis=1)
+    y, p = (image[~squares].astype(float) for image in (slide.y, slide.p))
+    assert found["frame"]["n"] == y.size
+    calibrated = (line["offset"] + line["slope"] * p).astype(np.float32)
+    assert found["frame"]["r2"] == pytest.approx(r2_score(y, calibrated), rel=1e-6)
+    assert found["frame"]["bias"] == pytest.approx(np.mean(calibrated - y), rel=1e-4)
+    assert found["frame"]["r2"] > r2_score(y, p)
+    tissue = np.zeros_like(squares)
+    tissue[TISSUE] = True
+    assert found["tissue"]["n"] == (tissue & ~squares).sum()
+    assert [roi["n"] for roi in found["rois"]] == [0] * 9
+    # another line is another evaluation
+    content = json.loads(calibration.read_text("utf-8"))
+    content["calibration"]["slope"] += 0.1
+    calibration.write_text(json.dumps(content))
+    assert run(command) == 2
+    assert "another evaluation" in capsys.readouterr().err

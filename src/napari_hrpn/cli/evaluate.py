@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,9 @@ def evaluate(
     tumour: Annotated[
         str | None, typer.Option(metavar="NAME", help="Tumour or animal of the slide; the slide's name if not given.")
     ] = None,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Calibrate the predictions, and leave the regions of that out.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a different evaluation, and OUT.json.")
     ] = False,
@@ -79,7 +83,7 @@ def evaluate(
         raise CommandError(msg)
     paths = tuple(map(as_location, predicted))
     slide = open_slide(as_location(real), **opening(plane))
-    request = _request(slide, channels, paths, name, roi, mask, tumour, settings)
+    request = _request(slide, channels, paths, name, roi, mask, tumour, settings, calibrated)
     # counting pixels needs no GPU
     with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
         block_map = count_in_threads
@@ -123,18 +127,22 @@ def _request(
     mask: Path | None,
     tumour: str | None,
     settings: EvaluationSettings,
+    are_calibrated: bool,
 ) -> EvaluationRequest:
     """Open the slides and regions that are compared."""
-    from napari_hrpn.analysis import ProbeImage
+    from napari_hrpn.analysis import ProbeImage, calibration_path
     from napari_hrpn.reports import evaluation_of
     from napari_hrpn.slides import read_regions, warn_of_parts_beyond
 
     roles, probe = known_roles(slide, channels)
     named = zip(predicted, names or [""] * len(predicted), strict=True)
+    images = [open_prediction(path, title.strip(), slide, slide.channel_names[probe]) for path, title in named]
     others = {"regions of interest": roi, "tissue mask": mask}
+    if are_calibrated:
+        images = [_calibrated(image) for image in images]
     request = evaluation_of(
         ProbeImage("real", slide, probe),
-        [open_prediction(path, name.strip(), slide, slide.channel_names[probe]) for path, name in named],
+        images,
         roles,
         settings,
         are_named=bool(names),
@@ -148,6 +156,9 @@ def _request(
     )
     if roi is not None:
         warn_of_parts_beyond(request.comparison.rois, slide.shape, roi.name)
+    if are_calibrated:
+        kept = ((image.name, calibration_path(image.slide.source)) for image in request.comparison.predictions)
+        request.files.update({f"calibration of {title}": path for title, path in kept})
     return request
 
 
@@ -187,6 +198,17 @@ def open_prediction(path: Location, name: str, real: Slide, probe: str) -> Probe
     return ProbeImage(name, slide, slide.channel_names.index(probe) if len(slide.channel_names) > 1 else 0)
 
 
+def _calibrated(image: ProbeImage) -> ProbeImage:
+    from napari_hrpn.analysis import calibrated, saved_calibration
+
+    calibration = saved_calibration(image.slide)
+    if calibration is None:
+        name = image.slide.source.name
+        msg = f"{name} is not calibrated; expected {name}.calibration.json beside it: calibrate it, or leave out "
+        raise CommandError(f"{msg}--calibrated.")
+    return replace(image, slide=calibrated(image.slide, calibration), channel=0)
+
+
 def read_rois(path: Path) -> tuple[Annotation, ...]:
     """Read the regions of interest of a file."""
     from napari_hrpn.slides import included, read_geojson
@@ -215,5 +237,6 @@ def _print_numbers(written: WrittenEvaluation) -> None:
         )
         typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
     if content["about"].get("measured"):
-        typer.echo(f"not finished: {content['about']['measured']}")
+        is_calibrated = "left_out" in content["about"]["tiles"]
+        typer.echo(f"{'calibrated' if is_calibrated else 'not finished'}: {content['about']['measured']}")
     typer.echo(f"page        {written.page}\nnumbers     {written.json}")

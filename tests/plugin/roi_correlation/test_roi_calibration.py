@@ -90,7 +90,8 @@ def test_a_calibrated_layer_that_is_ticked_is_measured_outside_of_its_regions(
     widget.pair_form.choose(widget.pair_form.real.layer, [getattr(layer, "__wrapped__", layer)])
     viewer.add_shapes([box(*FIELDS[0]), box(0, 500, 600, 640)], name="others", **PLACE)
     settle(widget)
-    assert "5 regions in which a prediction was calibrated are left out" in widget.pair_form.note_label.text()
+    note = widget.pair_form.note_label.text().replace("\u200b", "")
+    assert "5 regions in which tumour 3 HRPN predicted.ome.tif was calibrated (real = " in note
     press(widget, settle)
     assert "is a calibrated prediction already: choose the prediction itself" in widget.message
 

@@ -24,8 +24,6 @@ from napari_hrpn.slides.geojson import feature
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from napari_hrpn.slides import Annotation, Location, Slide
@@ -190,7 +188,7 @@ def calibrated(prediction: Slide, calibration: Calibration) -> Slide:
     first = prediction.channel_names.index(name) if name in prediction.channel_names else 0
     apply = partial(_on_line, slope=line.slope, offset=line.offset)
     levels = tuple(level[first : first + 1].map_blocks(apply, dtype=np.float32) for level in prediction.levels)
-    tiles = _without(calibration.regions, prediction.shape)
+    tiles = _without(calibration, prediction.shape)
     return replace(prediction, levels=levels, channel_names=(name,), read_finished=lambda: tiles)
 
 
@@ -198,13 +196,13 @@ def _on_line(block: NDArray[Any], *, slope: float, offset: float) -> NDArray[np.
     return (slope * block.astype(np.float64) + offset).astype(np.float32)
 
 
-def _without(regions: Sequence[Annotation], shape: tuple[int, int]) -> FinishedTiles:
-    """The part of a slide that regions do not meet, in squares of 8 px, or larger ones on a large slide."""
+def _without(calibration: Calibration, shape: tuple[int, int]) -> FinishedTiles:
+    """The part of a slide that no region meets, in squares of 8 px, or larger ones on a large slide."""
     cell_px = _LEAST_CELL_PX
     while math.prod(-(-size // cell_px) for size in shape) > _MOST_CELLS:
         cell_px *= 2
     side, cells = CELL_PX // cell_px, np.ones([-(-size // cell_px) for size in shape], bool)
-    for region in regions:
+    for region in calibration.regions:
         box = region.bounds(shape)
         for y in range(box.y0 // CELL_PX, -(-box.y1 // CELL_PX)):
             for x in range(box.x0 // CELL_PX, -(-box.x1 // CELL_PX)):
@@ -212,5 +210,9 @@ def _without(regions: Sequence[Annotation], shape: tuple[int, int]) -> FinishedT
                 met = np.asarray(inside.reshape(side, cell_px, side, cell_px).any(axis=(1, 3)))
                 part = cells[y * side : (y + 1) * side, x * side : (x + 1) * side]
                 part &= ~met[: part.shape[0], : part.shape[1]]
-    words = f"{len(regions)} regions in which a prediction was calibrated are left out"
+    name, line = calibration.prediction["name"], calibration.line
+    words = (
+        f"{len(calibration.regions)} regions in which {name} was calibrated (real = {line.offset:.6g} + "
+        f"{line.slope:.6g} x predicted) are left out"
+    )
     return FinishedTiles(cells, CELL_PX, cell_px=cell_px, left_out=words)
