@@ -231,9 +231,9 @@ def test_a_calibration_is_kept_beside_its_prediction_and_never_replaced_unasked(
     # QuPath can open it
     assert len(included(read_geojson(path))) == 5
     text = path.read_bytes()
-    with pytest.raises(SlideError, match="exists already"):
+    with pytest.raises(AnalysisError, match="exists already"):
         save_calibration(found, prediction.slide.source)
-    monkeypatch.setattr("napari_hrpn.analysis.rois.calibration_file.json.dumps", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("napari_hrpn.core.files.json.dumps", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_calibration(found, prediction.slide.source, overwrite=True)
     assert path.read_bytes() == text

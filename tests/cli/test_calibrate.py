@@ -54,7 +54,7 @@ def test_it_prints_the_line_and_writes_it_beside_the_prediction(
     assert facts["slide"]["channel"] == "QD"
     written = calibration.read_bytes()
     assert run(words(slide)) == 2
-    assert "exists already: the prediction is calibrated; --overwrite it" in capsys.readouterr().err
+    assert "exists already, so the prediction is calibrated; --overwrite it" in capsys.readouterr().err
     assert calibration.read_bytes() == written
     assert run(words(slide, "--overwrite", "--json")) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -111,6 +111,8 @@ def test_a_calibrated_evaluation_measures_calibrated_pixels_outside_of_the_regio
     command = ["evaluate", *words(slide)[1:], "--mask", str(slide.mask), "-o", str(tmp_path), "--calibrated"]
     assert run(command) == 2
     assert "is not calibrated; expected slide.good.ome.tif.calibration.json beside it" in capsys.readouterr().err
+    assert run([*command, "--workers", "2"]) == 2
+    assert "--calibrated is measured in one process" in capsys.readouterr().err
     assert run(words(slide)) == 0
     assert run(command) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text("utf-8"), parse_constant=pytest.fail)

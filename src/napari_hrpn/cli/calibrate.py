@@ -10,7 +10,7 @@ import typer
 
 from napari_hrpn.cli.evaluate import known_roles, open_prediction, read_rois
 from napari_hrpn.cli.options import ChannelOptions, PlaneOptions, SlideArgument, opening
-from napari_hrpn.cli.terminal import CommandError, follow
+from napari_hrpn.cli.terminal import follow
 
 if TYPE_CHECKING:
     from napari_hrpn.analysis import Calibration
@@ -54,13 +54,13 @@ def calibrate(
         calibration_path,
         save_calibration,
     )
+    from napari_hrpn.analysis.rois.calibration_file import check_uncalibrated
     from napari_hrpn.reports.request import check_on_slide
     from napari_hrpn.slides import as_location, open_slide, warn_of_parts_beyond
 
     path = calibration_path(as_location(predicted))
-    if path.exists() and not overwrite:
-        msg = f"{path} exists already: the prediction is calibrated; --overwrite it to calibrate it anew."
-        raise CommandError(msg)
+    if not overwrite:
+        check_uncalibrated(path)
     real = open_slide(slide, **opening(plane))
     roles, probe = known_roles(real, channels)
     prediction = open_prediction(as_location(predicted), "", real, real.channel_names[probe])

@@ -52,7 +52,8 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="Tumour or animal of the slide; the slide's name if not given.")
     ] = None,
     calibrated: Annotated[
-        bool, typer.Option("--calibrated", help="Calibrate the predictions, and leave the regions of that out.")
+        bool,
+        typer.Option("--calibrated", help="Apply the calibration beside each prediction; leave its regions out."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a different evaluation, and OUT.json.")
@@ -78,6 +79,10 @@ def evaluate(
 
     processes, folder, settings = Workers(**workers), local_path(output), EvaluationSettings(**chosen)
     _check_json(json, folder, overwrite=overwrite)
+    if calibrated and processes:
+        # workers open the files of predictions, which are not calibrated
+        msg = "--calibrated is measured in one process; leave out --workers and --scheduler, or leave out --calibrated."
+        raise CommandError(msg)
     if name and len(name) != len(predicted):
         msg = f"--name was given {len(name)} times for {len(predicted)} predictions; give it for each or for none."
         raise CommandError(msg)

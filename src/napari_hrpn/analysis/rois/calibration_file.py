@@ -5,7 +5,6 @@ The file is GeoJSON with the regions, which QuPath opens, and a member "calibrat
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -17,11 +16,11 @@ import numpy as np
 from napari_hrpn.analysis.rois.calibration import IMAGE_FACTS, Calibration
 from napari_hrpn.analysis.statistics.calibration import CalibrationLine
 from napari_hrpn.core.errors import AnalysisError
-from napari_hrpn.core.files import saved_json
+from napari_hrpn.core.files import save_json, saved_json
 from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides import FinishedTiles, SlideError, included, read_geojson, slide_fingerprint, taken_away
 from napari_hrpn.slides.geojson import feature
-from napari_hrpn.slides.writers.output_path import partial_output
+from napari_hrpn.slides.writers.output_path import writing_errors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +57,13 @@ def calibration_path(prediction: Location) -> Path:
     return prediction.with_name(prediction.name + _SUFFIX)
 
 
+def check_uncalibrated(path: Path) -> None:
+    """Refuse to replace a calibration."""
+    if path.exists():
+        msg = f"{path} exists already, so the prediction is calibrated; --overwrite it to calibrate it anew."
+        raise AnalysisError(msg)
+
+
 def save_calibration(calibration: Calibration, prediction: Location, *, overwrite: bool = False) -> Path:
     """Write a calibration beside its prediction, completely or not at all; the prediction is not changed.
 
@@ -78,16 +84,18 @@ def save_calibration(calibration: Calibration, prediction: Location, *, overwrit
     Raises
     ------
     AnalysisError
-        If the prediction is in object storage.
+        If there is a calibration already, or the prediction is in object storage.
     SlideError
-        If there is a calibration already, or the file cannot be written.
+        If the file cannot be written.
     """
     path = calibration_path(prediction)
     regions = [*calibration.regions, *taken_away(calibration.regions)]
     features = [feature(region) for region in regions]
     content = {"type": "FeatureCollection", _KEY: calibration_facts(calibration), "features": features}
-    with partial_output(path, None, overwrite=overwrite) as partial:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    if not overwrite:
+        check_uncalibrated(path)
+    with writing_errors(path):
+        save_json(path, content)
     return path
 
 
