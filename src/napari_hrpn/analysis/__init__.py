@@ -13,15 +13,22 @@ from napari_hrpn.analysis.quality.findings import Finding
 from napari_hrpn.analysis.quality.slide_quality import SlideQuality, slide_quality
 from napari_hrpn.analysis.region_numbers import RegionNumbers
 from napari_hrpn.analysis.rois import (
+    Calibration,
     PlacedRois,
     RandomRois,
     RoiImages,
     RoiMeasurement,
+    calibrate_prediction,
+    calibrated,
+    calibration_facts,
+    calibration_path,
     colocalize_roi,
     measure_roi,
     preview_roi,
     random_rois,
     roi_images,
+    save_calibration,
+    saved_calibration,
 )
 from napari_hrpn.analysis.scan.block_scan import BlockCounter, BlockMap, count_in_threads
 from napari_hrpn.analysis.scan.slide_pairs import slide_pairs
@@ -89,6 +96,7 @@ __all__ = [
     "BlockIntervals",
     "BlockMap",
     "BlockSums",
+    "Calibration",
     "CellDensity",
     "CellSettings",
     "ChannelHeterogeneity",
@@ -139,6 +147,10 @@ __all__ = [
     "background_levels",
     "block_bootstrap",
     "block_side_px",
+    "calibrate_prediction",
+    "calibrated",
+    "calibration_facts",
+    "calibration_path",
     "cell_density",
     "colocalization",
     "colocalize_roi",
@@ -173,6 +185,8 @@ __all__ = [
     "reference_cohort",
     "regression",
     "roi_images",
+    "save_calibration",
+    "saved_calibration",
     "slide_agreement",
     "slide_heterogeneity",
     "slide_pairs",

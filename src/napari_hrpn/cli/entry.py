@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from napari_hrpn.cli.calibrate import calibrate
 from napari_hrpn.cli.convert import convert
 from napari_hrpn.cli.cross_validate import cross_validate
 from napari_hrpn.cli.demo import demo
@@ -59,6 +60,7 @@ for command, short_help in (
     (train, "Train a network on slides in which the probe was imaged"),
     (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
     (evaluate, "Compare predictions with the imaged probe, as one page"),
+    (calibrate, "Calibrate a prediction by regions in which the probe was imaged"),
     (report, "Combine evaluations of several tumours in one page"),
     (export, "Write a checkpoint as a model that other programs can run"),
     (import_, "Make a checkpoint from an exported model"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,6 +51,10 @@ def evaluate(
     tumour: Annotated[
         str | None, typer.Option(metavar="NAME", help="Tumour or animal of the slide; the slide's name if not given.")
     ] = None,
+    calibrated: Annotated[
+        bool,
+        typer.Option("--calibrated", help="Apply the calibration beside each prediction; leave its regions out."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a different evaluation, and OUT.json.")
     ] = False,
@@ -74,12 +79,16 @@ def evaluate(
 
     processes, folder, settings = Workers(**workers), local_path(output), EvaluationSettings(**chosen)
     _check_json(json, folder, overwrite=overwrite)
+    if calibrated and processes:
+        # workers open the files of predictions, which are not calibrated
+        msg = "--calibrated is measured in one process; leave out --workers and --scheduler, or leave out --calibrated."
+        raise CommandError(msg)
     if name and len(name) != len(predicted):
         msg = f"--name was given {len(name)} times for {len(predicted)} predictions; give it for each or for none."
         raise CommandError(msg)
     paths = tuple(map(as_location, predicted))
     slide = open_slide(as_location(real), **opening(plane))
-    request = _request(slide, channels, paths, name, roi, mask, tumour, settings)
+    request = _request(slide, channels, paths, name, roi, mask, tumour, settings, calibrated)
     # counting pixels needs no GPU
     with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
         block_map = count_in_threads
@@ -123,22 +132,26 @@ def _request(
     mask: Path | None,
     tumour: str | None,
     settings: EvaluationSettings,
+    are_calibrated: bool,
 ) -> EvaluationRequest:
     """Open the slides and regions that are compared."""
-    from napari_hrpn.analysis import ProbeImage
+    from napari_hrpn.analysis import ProbeImage, calibration_path
     from napari_hrpn.reports import evaluation_of
     from napari_hrpn.slides import read_regions, warn_of_parts_beyond
 
-    roles, probe = _roles(slide, channels)
+    roles, probe = known_roles(slide, channels)
     named = zip(predicted, names or [""] * len(predicted), strict=True)
+    images = [open_prediction(path, title.strip(), slide, slide.channel_names[probe]) for path, title in named]
     others = {"regions of interest": roi, "tissue mask": mask}
+    if are_calibrated:
+        images = [_calibrated(image) for image in images]
     request = evaluation_of(
         ProbeImage("real", slide, probe),
-        [_prediction(path, name.strip(), slide, slide.channel_names[probe]) for path, name in named],
+        images,
         roles,
         settings,
         are_named=bool(names),
-        rois=() if roi is None else _rois(roi),
+        rois=() if roi is None else read_rois(roi),
         rois_from="" if roi is None else roi.name,
         tissue=None if mask is None else read_regions(mask, slide.shape),
         tissue_words="" if mask is None else f"from {mask.name}",
@@ -148,10 +161,14 @@ def _request(
     )
     if roi is not None:
         warn_of_parts_beyond(request.comparison.rois, slide.shape, roi.name)
+    if are_calibrated:
+        kept = ((image.name, calibration_path(image.slide.source)) for image in request.comparison.predictions)
+        request.files.update({f"calibration of {title}": path for title, path in kept})
     return request
 
 
-def _roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
+def known_roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
+    """Roles of the channels of a slide, and the channel of the probe."""
     from napari_hrpn.reports import roles_around
     from napari_hrpn.slides import find_channel
 
@@ -168,7 +185,8 @@ def _roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:
     return roles, roles.probe
 
 
-def _prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImage:
+def open_prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImage:
+    """Open a prediction of a slide, with a warning if it is one of another slide."""
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import other_slide_words
     from napari_hrpn.slides import SlideWarning, open_slide
@@ -185,7 +203,19 @@ def _prediction(path: Location, name: str, real: Slide, probe: str) -> ProbeImag
     return ProbeImage(name, slide, slide.channel_names.index(probe) if len(slide.channel_names) > 1 else 0)
 
 
-def _rois(path: Path) -> tuple[Annotation, ...]:
+def _calibrated(image: ProbeImage) -> ProbeImage:
+    from napari_hrpn.analysis import calibrated, saved_calibration
+
+    calibration = saved_calibration(image.slide)
+    if calibration is None:
+        name = image.slide.source.name
+        msg = f"{name} is not calibrated; expected {name}.calibration.json beside it: calibrate it, or leave out "
+        raise CommandError(f"{msg}--calibrated.")
+    return replace(image, slide=calibrated(image.slide, calibration), channel=0)
+
+
+def read_rois(path: Path) -> tuple[Annotation, ...]:
+    """Read the regions of interest of a file."""
     from napari_hrpn.slides import included, read_geojson
 
     rois = included(read_geojson(path))
@@ -212,5 +242,6 @@ def _print_numbers(written: WrittenEvaluation) -> None:
         )
         typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
     if content["about"].get("measured"):
-        typer.echo(f"not finished: {content['about']['measured']}")
+        is_calibrated = "left_out" in content["about"]["tiles"]
+        typer.echo(f"{'calibrated' if is_calibrated else 'not finished'}: {content['about']['measured']}")
     typer.echo(f"page        {written.page}\nnumbers     {written.json}")

@@ -71,7 +71,26 @@ def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: b
     if visible and prediction_record(slide.source) is None:
         make_room(viewer, slide)
     settle_soon(viewer)
-    return layers
+    return [*layers, *_calibrated(slide, title)]
+
+
+def _calibrated(slide: Slide, title: str) -> list[LayerData]:
+    """The calibrated prediction as a hidden layer, if the slide is a prediction that was calibrated."""
+    from napari.utils.notifications import show_warning
+
+    from napari_hrpn.analysis import AnalysisError, saved_calibration
+    from napari_hrpn.plugin.viewer import calibrated_layer
+    from napari_hrpn.slides import SlideError
+
+    try:
+        calibration = saved_calibration(slide)
+    except (AnalysisError, SlideError) as error:
+        show_warning(str(error))
+        return []
+    if calibration is None:
+        return []
+    data, attributes, kind = calibrated_layer(slide, calibration, title=title)
+    return [(data, {**attributes, "visible": False}, kind)]
 
 
 def _warn_of_more(path: Location, count: int) -> None:

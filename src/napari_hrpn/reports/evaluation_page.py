@@ -69,14 +69,15 @@ def _region_cells(region: Plain) -> dict[str, str]:
 
 def _summary(page: Page, content: Plain) -> None:
     about = content["about"]
-    if about.get("measured"):
-        page.text(f"Not finished: {about['measured']}.")
     tiles = about.get("tiles")
+    is_calibrated = "left_out" in (tiles or {})
+    if about.get("measured"):
+        page.text(f"{'Calibrated' if is_calibrated else 'Not finished'}: {about['measured']}.")
     rows = []
     for name, found in content["predictions"].items():
         region = found[found["region"]]
         cells = _region_cells(region)
-        tile_words = "all" if tiles is None else f"{tiles['finished']} of {tiles['total']}"
+        tile_words = "all" if tiles is None or is_calibrated else f"{tiles['finished']} of {tiles['total']}"
         rows.append([name, tile_words, found["region"], *(cells[key] for key in _SUMMARY)])
     page.table(["prediction", "tiles", "region", *headings(_SUMMARY).values()], rows)
     page.table(

@@ -283,12 +283,13 @@ def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str
         # written one by one, because all together would take many times the memory of the file
         file.write('{"type": "FeatureCollection", "features": [')
         for index, annotation in enumerate(annotations):
-            feature = json.dumps(_feature(annotation), ensure_ascii=False, allow_nan=False)
-            file.write(f"{', ' if index else ''}{feature}")
+            text = json.dumps(feature(annotation), ensure_ascii=False, allow_nan=False)
+            file.write(f"{', ' if index else ''}{text}")
         file.write("]}")
 
 
-def _feature(annotation: Annotation) -> dict[str, Any]:
+def feature(annotation: Annotation) -> dict[str, Any]:
+    """An annotation as a feature of GeoJSON."""
     polygons = [[np.vstack([ring, ring[:1]])[:, ::-1].tolist() for ring in rings] for rings in annotation.rings]
     is_single = len(polygons) == 1
     properties: dict[str, Any] = {

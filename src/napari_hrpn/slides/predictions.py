@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,26 +156,32 @@ def _written_colour(attributes: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class FinishedTiles:
-    """The tiles of an unfinished prediction that are on disk.
+    """The tiles of an unfinished prediction that are on disk, or the part of a prediction that may be measured.
 
     Attributes
     ----------
     cells : numpy.ndarray of bool, shape (y, x)
-        Squares of 512 px of the slide; True where they are predicted.
+        Squares of the slide; True where they are predicted.
     tile_px : int
-        Side of a tile, a multiple of 512.
+        Side of a tile, a multiple of `cell_px`.
     origin : tuple of int
         Row and column of the slide at which the pixels of this part begin.
+    cell_px : int
+        Side of the squares; that of the squares of a prediction store if not given.
+    left_out : str
+        Words on the squares that are predicted and not measured; empty if there are none.
     """
 
     cells: NDArray[np.bool_]
     tile_px: int = CELL_PX
     origin: tuple[int, int] = (0, 0)
+    cell_px: int = CELL_PX
+    left_out: str = ""
 
     @property
     def tiles(self) -> NDArray[np.bool_]:
         """Whether each tile is finished, shape (rows, columns)."""
-        rows, columns = (np.arange(0, size, self.tile_px // CELL_PX) for size in self.cells.shape)
+        rows, columns = (np.arange(0, size, self.tile_px // self.cell_px) for size in self.cells.shape)
         whole = np.logical_and.reduceat(self.cells, rows, axis=0)
         return np.asarray(np.logical_and.reduceat(whole, columns, axis=1))
 
@@ -191,6 +198,8 @@ class FinishedTiles:
     @property
     def words(self) -> str:
         """Sentence about the measured tiles, such as "2 of 16 tiles are predicted; only these are measured"."""
+        if self.left_out:
+            return self.left_out
         if not self.number:
             return f"none of {self.total} tiles is predicted; there is nothing to measure"
         verb, which = ("is", "this one is") if self.number == 1 else ("are", "these are")
@@ -205,7 +214,8 @@ class FinishedTiles:
     @property
     def facts(self) -> dict[str, Any]:
         """Numbers of tiles, for JSON."""
-        return {"finished": self.number, "total": self.total, "tile_px": self.tile_px, "digest": self.digest}
+        facts = {"finished": self.number, "total": self.total, "tile_px": self.tile_px, "digest": self.digest}
+        return {**facts, "left_out": self.left_out} if self.left_out else facts
 
     def within(self, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
         """Which pixels of a rectangle of a level are predicted.
@@ -224,7 +234,7 @@ class FinishedTiles:
         """
         if downsample == (1.0, 1.0):
             y, x = (
-                np.clip((np.arange(part.start, part.stop) + first) // CELL_PX, 0, size - 1)
+                np.clip((np.arange(part.start, part.stop) + first) // self.cell_px, 0, size - 1)
                 for part, first, size in zip((rows, columns), self.origin, self.cells.shape, strict=True)
             )
             return np.asarray(self.cells[y][:, x])
@@ -233,16 +243,21 @@ class FinishedTiles:
 
     def between(self, y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.bool_]:
         """Which rectangles between edges in full-resolution pixels are predicted completely."""
-        sums = np.pad(self.cells.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
+        sums = self._sums
         (top, bottom), (left, right) = (
             (
-                np.clip(np.floor((edges[:-1] + first) / CELL_PX), 0, size - 1).astype(np.intp),
-                np.clip(np.ceil((edges[1:] + first) / CELL_PX), 1, size).astype(np.intp),
+                np.clip(np.floor((edges[:-1] + first) / self.cell_px), 0, size - 1).astype(np.intp),
+                np.clip(np.ceil((edges[1:] + first) / self.cell_px), 1, size).astype(np.intp),
             )
             for edges, first, size in zip((y, x), self.origin, self.cells.shape, strict=True)
         )
         found = sums[bottom][:, right] - sums[top][:, right] - sums[bottom][:, left] + sums[top][:, left]
         return np.asarray(found == np.multiply.outer(bottom - top, right - left))
+
+    @cached_property
+    def _sums(self) -> NDArray[np.int64]:
+        """Number of predicted squares above and to the left of each corner."""
+        return np.pad(self.cells.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
 
     def cut(self, rows: slice, columns: slice) -> FinishedTiles:
         """The same tiles in coordinates of a part of the slide.
@@ -276,8 +291,15 @@ def in_all(found: Iterable[FinishedTiles | None]) -> FinishedTiles | None:
     unfinished = [tiles for tiles in found if tiles is not None]
     if not unfinished:
         return None
-    cells = np.logical_and.reduce([tiles.cells for tiles in unfinished])
-    return FinishedTiles(cells, max(tiles.tile_px for tiles in unfinished), unfinished[0].origin)
+    cell_px, shape = min((tiles.cell_px, tiles.cells.shape) for tiles in unfinished)
+    cells = np.ones(shape, bool)
+    for tiles in unfinished:
+        times = tiles.cell_px // cell_px
+        cells &= tiles.cells.repeat(times, axis=0).repeat(times, axis=1)[: shape[0], : shape[1]]
+    left_out = "; ".join(dict.fromkeys(tiles.words for tiles in unfinished if tiles.left_out))
+    if left_out and not all(tiles.left_out for tiles in unfinished):
+        left_out += "; elsewhere, only tiles that all predictions have are measured"
+    return FinishedTiles(cells, max(tiles.tile_px for tiles in unfinished), unfinished[0].origin, cell_px, left_out)
 
 
 def finished_tiles(path: Location) -> FinishedTiles | None:

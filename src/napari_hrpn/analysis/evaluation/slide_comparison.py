@@ -75,6 +75,8 @@ class SlideComparison:
         if self.finished is not None and not self.finished.cells.any():
             unfinished = " and ".join(image.slide.source.name for image in self.predictions)
             msg = f"no tile is predicted yet in all of {unfinished}; expected at least one: resume the prediction"
+            if self.finished.left_out:
+                msg = f"{self.finished.left_out}, and nothing else is predicted; expected more of the slide to measure"
             raise AgreementError(msg)
 
     @cached_property

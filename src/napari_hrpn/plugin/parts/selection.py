@@ -14,6 +14,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.viewer import (
     channel_of,
+    is_calibrated,
     is_helper,
     is_prediction,
     layer_colour,
@@ -193,7 +194,8 @@ def stands_for_real(candidates: Sequence[Image], predictions: Sequence[Image]) -
 def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:
     """The layers that most likely show predictions of a channel."""
     same_size = [layer for layer in others if layer is not real and pixel_shape(layer) == pixel_shape(real)]
-    predicted = [layer for layer in same_size if looks_predicted(layer)]
+    # a calibrated prediction is compared if the user wants it: its regions would be left out of all others
+    predicted = [layer for layer in same_size if looks_predicted(layer) and not is_calibrated(layer)]
     slide = slide_of(real)
     title = real.name if slide is None else slide_title(slide)
     of_this_slide = [layer for layer in predicted if any(name.startswith(title) for name in _names(layer))]

@@ -49,9 +49,8 @@ class ColocalizationLayer(QObject):
             return
         self._real = real.layer
         self._real.events.contrast_limits.connect(self._contrast_changed)
-        layers = self._viewer.layers
-        active = layers.selection.active
-        self.layer = self._viewer.add_image(
+        self.layer = add_below_regions(
+            self._viewer,
             self._pictures(),
             multiscale=len(self._levels) > 1,
             **placement(real.layer),
@@ -59,11 +58,6 @@ class ColocalizationLayer(QObject):
             rgb=True,
             blending="translucent",
         )
-        # the new layer goes below the regions, and the layer that the user edits stays selected
-        above = [index for index, other in enumerate(layers) if isinstance(other, Shapes | Labels)]
-        if above:
-            layers.move(layers.index(self.layer), above[0])
-        layers.selection.active = active
 
     def shut_down(self) -> None:
         """Disconnect from the contrast; the layer stays."""
@@ -84,6 +78,17 @@ class ColocalizationLayer(QObject):
         low, high = map(float, self._real.contrast_limits)
         pictures = [_red_and_green(real, predicted, low, high) for real, predicted in self._levels]
         return pictures if len(pictures) > 1 else pictures[0]
+
+
+def add_below_regions(viewer: napari.Viewer, data: Any, **attributes: Any) -> Image:  # noqa: ANN401 (as napari has it)
+    """Add an image below the regions; the layer that the user edits stays selected."""
+    layers, active = viewer.layers, viewer.layers.selection.active
+    layer: Image = viewer.add_image(data, **attributes)
+    above = [index for index, other in enumerate(layers) if isinstance(other, Shapes | Labels)]
+    if above:
+        layers.move(layers.index(layer), above[0])
+    layers.selection.active = active
+    return layer
 
 
 def _red_and_green(real: da.Array, predicted: da.Array, low: float, high: float) -> da.Array:

@@ -20,6 +20,7 @@ from napari_hrpn.plugin.parts.measuring_widget import MeasuringWidget
 from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.saving import FIGURES, TABLES, save_button
 from napari_hrpn.plugin.parts.viewer_tools import go_to
+from napari_hrpn.plugin.roi_correlation.calibration import Calibrator
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import ColocalizationLayer
 from napari_hrpn.plugin.roi_correlation.exports import Exported, write_roi_figure, write_rois_geojson, write_rois_table
 from napari_hrpn.plugin.roi_correlation.measurements import Measurements, Previews, colocalization_part
@@ -72,6 +73,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.maker = RoiMaker(viewer, self.roi_form, self.tissue, self.bar, self.reported_rois)
         self.previews, self._measurements = Previews(), Measurements()
         self._overlay = ColocalizationLayer(viewer)
+        self.calibrator = Calibrator(viewer, self.pair_form, self.tissue, self.bar, self.reported_rois, self.panel)
         self._table_soon = soon(self, self._show_table, _TABLE_MS)
         self.bar.results = Remembered(_MOST_COLOCALIZED)
         self._lay_out()
@@ -182,8 +184,10 @@ class RoiCorrelationWidget(MeasuringWidget):
         ]
         save = save_button(actions)
         save.setToolTip("Save the table, the figure or the regions; the settings are saved in a file beside them")
-        below = side_by_side(self.table.more_box.native, side_by_side(self.layer_button.native, save))
-        self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, self.table, below, self.panel.summary_label))
+        below = side_by_side(self.table.more_box.native, save)
+        layers = side_by_side(self.layer_button.native, self.calibrator.button.native)
+        results = self.table, below, layers, self.panel.summary_label
+        self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, *results))
 
     def _connect(self) -> None:
         self.roi_form.restore_button.changed.connect(self._rois.restore)
@@ -194,6 +198,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.previews.measured.connect(self._take_preview)
         self._measurements.measured.connect(self._take_measured)
         self.bar.ended.connect(self._say_colocalized)
+        self.bar.ended.connect(self.calibrator.finish)
         self.table.picked.connect(self._pick)
         self.table.centred.connect(self._centre)
         self.layer_button.changed.connect(self.show_colocalization_layer)

@@ -16,6 +16,7 @@ from napari_hrpn.plugin.viewer.open_slides import (
     give_pixel_size,
     imaged_layers_of,
     imaged_slides_in,
+    is_calibrated,
     is_helper,
     is_prediction,
     is_same_slide,
@@ -44,6 +45,7 @@ from napari_hrpn.plugin.viewer.predictions import (
 from napari_hrpn.plugin.viewer.pyramids import LiveLevels, Plane, grow, redrawing, shown_layers
 from napari_hrpn.plugin.viewer.slides_as_layers import (
     LayerData,
+    calibrated_layer,
     channel_colormaps,
     pixel_size_um,
     slide_from_layers,
@@ -59,6 +61,7 @@ __all__ = [
     "Plane",
     "add_hatch",
     "bring_up",
+    "calibrated_layer",
     "camera_centre",
     "channel_colormaps",
     "channel_of",
@@ -69,6 +72,7 @@ __all__ = [
     "hatch_of",
     "imaged_layers_of",
     "imaged_slides_in",
+    "is_calibrated",
     "is_helper",
     "is_prediction",
     "is_same_slide",

@@ -3,7 +3,8 @@
 ``layer.metadata["napari_hrpn"]`` describes what a layer shows: "slide" and "channel" of a layer made from a slide;
 "prediction", a dictionary, in the layer of a prediction: "path" of its folder, title of its "checkpoint", "colour" in
 curves and tables, fingerprint of its "slide", whether it is "complete", where it is "finished", the "report" of the
-run that made it, and "helper" in a layer that only illustrates it, such as a hatch.
+run that made it, "calibrated" in the layer of a calibrated prediction, and "helper" in a layer that only illustrates
+it, such as a hatch.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ def is_prediction(layer: Layer) -> bool:
 def is_helper(layer: Layer) -> bool:
     """Whether a layer only illustrates a prediction, such as a hatch or a difference."""
     return "helper" in prediction_facts(layer)
+
+
+def is_calibrated(layer: Layer) -> bool:
+    """Whether a layer shows a calibrated prediction."""
+    return "calibrated" in prediction_facts(layer)
 
 
 def prediction_facts(layer: Layer) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from napari_hrpn.plugin.viewer.open_slides import (
     KEY,
     channel_of,
     imaged_slides_in,
+    is_calibrated,
     layers_of,
     prediction_facts,
     predictions_in,
@@ -85,7 +86,11 @@ def share_contrast(layer: Image, real: Image | None) -> _SharedContrast:
 
 def newest_prediction(viewer: ViewerModel, reference: Image, preferred: Image | None = None) -> Image | None:
     """Find the newest prediction of the slide that a layer shows, or the preferred one if it is such a prediction."""
-    found = [layer for layer in predictions_in(viewer) if pixel_shape(layer) == pixel_shape(reference)]
+    found = [
+        layer
+        for layer in predictions_in(viewer)
+        if pixel_shape(layer) == pixel_shape(reference) and not is_calibrated(layer)
+    ]
     slide = slide_of(reference)
     identity = None if slide is None else _identity(slide)
     if identity is not None:

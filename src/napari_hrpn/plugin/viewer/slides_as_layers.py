@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 
+from napari_hrpn.analysis import calibrated
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
 from napari_hrpn.plugin.viewer.open_slides import KEY, prediction_name, slide_of, slide_title
 from napari_hrpn.settings.prediction import CELL_PX
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
     from napari.utils.events import Event
 
+    from napari_hrpn.analysis import Calibration
     from napari_hrpn.plugin.viewer.pyramids import LiveLevels
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -81,6 +83,16 @@ def slide_layers(
     if len(layers) == 1:
         layers[0][1].update(_prediction_attributes(slide, title))
     return layers
+
+
+def calibrated_layer(prediction: Slide, calibration: Calibration, *, title: str | None = None) -> LayerData:
+    """Convert a calibrated prediction to a layer, whose pixels are computed when they are shown."""
+    ((data, attributes, kind),) = slide_layers(calibrated(prediction, calibration), title=title)
+    shown = attributes["metadata"][KEY]
+    # without "path", by which the layer of the prediction itself is found
+    facts = {name: fact for name, fact in shown.get("prediction", {}).items() if name not in ("path", "finished")}
+    shown["prediction"] = {**facts, "calibrated": True}
+    return data, {**attributes, "name": f"{attributes['name']}, calibrated"}, kind
 
 
 def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
