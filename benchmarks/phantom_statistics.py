@@ -10,6 +10,7 @@ regime per seed, the smallest and the largest value.
 from __future__ import annotations
 
 import argparse
+import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,14 @@ def _of_file(path: Path) -> dict[str, float]:
     return statistics(open_slide(path))
 
 
+def _seconds(seed: int) -> float:
+    """Processor time of a varied phantom of its own size, on one core if OMP_NUM_THREADS is 1."""
+    level = phantom_slide("varied", seed=seed).slide.levels[0]
+    started = time.process_time()
+    level.compute(scheduler="synchronous")
+    return time.process_time() - started
+
+
 def _summary(rows: list[dict[str, float]], name: str, *, as_range: bool) -> str:
     values = [row[name] for row in rows]
     shown = (np.nanmin(values), np.nanmax(values)) if as_range else (np.nanmean(values),)
@@ -150,6 +159,8 @@ def main() -> None:
     for name in columns["real fields"][0]:
         cells = [_summary(rows, name, as_range=preset in varied) for preset, rows in columns.items()]
         print(f"| {name} | {' | '.join(cells)} |")
+    seconds = [_seconds(seed) for seed in range(24)]
+    print(f"\nA varied phantom takes {np.median(seconds):.1f} s, at most {max(seconds):.1f} s of {len(seconds)}.")
 
 
 if __name__ == "__main__":
