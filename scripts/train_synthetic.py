@@ -95,7 +95,10 @@ def main() -> None:
             print(report.record, flush=True)
     checkpoint = load_checkpoint(run / "checkpoint.safetensors")
     card = replace(checkpoint.card, title="Synthetic tumours", description=DESCRIPTION, target="QD")
-    made = {"name": "synthetic", "command": f"python scripts/train_synthetic.py OUT --max-minutes {given.max_minutes:g}"}
+    made = {
+        "name": "synthetic",
+        "command": f"python scripts/train_synthetic.py OUT --max-minutes {given.max_minutes:g}",
+    }
     save_checkpoint(replace(checkpoint, card=replace(card, recipe={**made, **card.recipe})), given.output)
 
 
