@@ -9,9 +9,6 @@ from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
 from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS
 
-_STARTED_SHARE, _STARTED_WARM_UP = 0.25, 0.1
-"""Learning rate of a training with a start, over that of the recipe, and its shorter warm-up."""
-
 
 def _share(title: str, words: str) -> Option:
     return Option(title=title, help=words, minimum=0, maximum=1, is_share=True, step=0.05)
@@ -84,8 +81,7 @@ class TrainingSettings:
             help="Checkpoint whose weights this training begins with: a file, or the name of a bundled one "
             f"({', '.join(BUNDLED)}). Model, branches and upsampling must be the same, and all its inputs must be "
             "among the inputs; an input that is new begins with zero weights. Grey levels are scaled to this "
-            "training's slides, by the same rule as before: by percentiles, or not at all. The learning rate is "
-            f"{_STARTED_SHARE:.0%} of the recipe's, unless given.",
+            "training's slides, by the same rule as before: by percentiles, or not at all.",
             automatic="Random weights",
             flag="--start",
             metavar="CHECKPOINT",
@@ -338,8 +334,4 @@ def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: obj
     if recipe not in recipes:
         msg = f"there is no recipe {recipe!r} for the model {model!r}; expected {' or '.join(recipes)}."
         raise TrainingError(msg)
-    settings = TrainingSettings(model=model, recipe=recipe, **recipes[recipe])  # type: ignore[arg-type]
-    if changes.get("start") is not None and settings.schedule == "cosine":
-        rate = _STARTED_SHARE * settings.learning_rate
-        settings = replace(settings, learning_rate=rate, warm_up=_STARTED_WARM_UP)
-    return replace(settings, **changes)  # type: ignore[arg-type]
+    return replace(TrainingSettings(model=model, recipe=recipe, **recipes[recipe]), **changes)  # type: ignore[arg-type]
