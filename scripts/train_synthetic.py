@@ -31,8 +31,8 @@ VALIDATION = {"varied": 4, "tumour": 2, "intravascular": 1}
 BRIGHT_GREY = 120.0
 """Grey level of the 99.5th percentile of every probe: how bright a probe is shows in no input, only where it is."""
 DESCRIPTION = (
-    "Trained on computer-made tumours only, of many vascular beds, probes and stains. It has never seen a real section: "
-    "it is where a training on few slides of your own should start from, not what to publish predictions of."
+    "Trained on computer-made tumours only, of many vascular beds, probes and stains. It has never seen a real "
+    "section: it is where a training on few slides of your own should start from, not what to publish predictions of."
 )
 
 
