@@ -10,18 +10,12 @@ from napari_hrpn.core.options import Option
 from napari_hrpn.settings.networks import NO_AUGMENTATION
 from napari_hrpn.settings.trained_network import TrainedNetwork
 
+_OF_RANGE = "in each input of a patch, as a share of its range of grey levels in the tissue"
+_OF_ITSELF = "that is added to each input of a patch, as a share of its own light"
+
 
 def _share(title: str, words: str, flag: str = "", step: float = 0.05) -> Option:
-    return Option(
-        title=title,
-        help=words,
-        minimum=0,
-        maximum=1,
-        is_share=True,
-        step=step,
-        flag=flag,
-        metavar="SHARE" if flag else None,
-    )
+    return Option(title=title, help=words, flag=flag, metavar="SHARE", minimum=0, maximum=1, step=step, is_share=True)
 
 
 @dataclass(frozen=True)
@@ -142,15 +136,7 @@ class TrainingSettings(TrainedNetwork):
             metavar="X",
         ),
     ] = 1.6
-    offset: Annotated[
-        float,
-        _share(
-            "Offset",
-            "Largest random shift of each input of a patch, as a share of its range of grey levels in the tissue.",
-            "--offset",
-            0.01,
-        ),
-    ] = 0.05
+    offset: Annotated[float, _share("Offset", f"Largest random shift {_OF_RANGE}.", "--offset", 0.01)] = 0.05
     blur_px: Annotated[
         float,
         Option(
@@ -164,20 +150,9 @@ class TrainingSettings(TrainedNetwork):
             flag="--blur",
             metavar="PX",
         ),
-    ] = 1.0
-    haze: Annotated[
-        float,
-        _share("Haze", "Largest random share of light out of focus that is added to each input of a patch.", "--haze"),
-    ] = 0.1
-    noise: Annotated[
-        float,
-        _share(
-            "Noise",
-            "Largest standard deviation of the noise that is added to each input of a patch, as a share of its range.",
-            "--noise",
-            0.01,
-        ),
-    ] = 0.02
+    ] = 0.5
+    haze: Annotated[float, _share("Haze", f"Largest random light out of focus {_OF_ITSELF}.", "--haze")] = 0.05
+    noise: Annotated[float, _share("Noise", f"Largest random noise {_OF_RANGE}.", "--noise", 0.01)] = 0.01
     padding_counts: Annotated[
         bool,
         Option(
