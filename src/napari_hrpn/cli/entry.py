@@ -60,7 +60,7 @@ for command, short_help in (
     (train, "Train a network on slides in which the probe was imaged"),
     (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
     (evaluate, "Compare predictions with the imaged probe, as one page"),
-    (calibrate, "Calibrate a prediction by regions in which the probe was imaged"),
+    (calibrate, "Calibrate a prediction by a few imaged regions"),
     (report, "Combine evaluations of several tumours in one page"),
     (export, "Write a checkpoint as a model that other programs can run"),
     (import_, "Make a checkpoint from an exported model"),
