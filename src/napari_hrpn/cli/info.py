@@ -61,8 +61,7 @@ def _show_card(name: str, *, as_json: bool) -> None:
 
     checkpoint = load_checkpoint(checkpoint_path(name))
     if as_json:
-        facts = {"architecture": checkpoint.architecture, "digest": checkpoint.digest, **asdict(checkpoint.card)}
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(card_facts(checkpoint), indent=2, ensure_ascii=False))
     else:
         typer.echo(checkpoint.card.summary())
 

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
+_DEFAULT = "synthetic"
+_NONE_CHOSEN = (
+    f"no checkpoint was chosen, so {_DEFAULT} predicts, which has seen only computer-made tumours; choose one with "
+    "--checkpoint (napari-hrpn models lists them)."
+)
 CheckpointOption = Annotated[
     str | None,
     typer.Option(
@@ -93,7 +98,9 @@ def predict(
 
         if processes.scheduler is None:
             choose_device(settings.device)
-        network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
+        if checkpoint is None:
+            warnings.warn(_NONE_CHOSEN, PredictionWarning, stacklevel=1)
+        network = load_checkpoint(checkpoint_path(checkpoint or _DEFAULT))
         _check_roles(network, channels)
         request = _Request(network, settings, channels, opening(plane), overwrite, profile)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.models.checkpoint import Checkpoint, ModelCard
+    from napari_hrpn.models.card import ModelCard
+    from napari_hrpn.models.checkpoint import Checkpoint
     from napari_hrpn.models.scaling import IntensityScaling
 
     Ranges = Sequence[tuple[float, float]]
