@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_hrpn.cli.models import card_facts
 from napari_hrpn.cli.options import PlaneOptions, opening
 from napari_hrpn.cli.terminal import CommandError
 

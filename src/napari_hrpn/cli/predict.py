@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from napari_hrpn.cli.terminal import (
     stop_on_signals,
 )
 from napari_hrpn.core import Progress, relayed
+from napari_hrpn.core.errors import PredictionWarning
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.settings.networks import BUNDLED
 
