@@ -3,8 +3,8 @@
     python benchmarks/what_if.py
     python benchmarks/what_if.py --checkpoint FILE --seeds 4 --vessels 4
 
-Truth is the noise-free probe of the phantom without the vessel, less the one with it. Compared are the pixels around each
-vessel where the truth is above the noise of the camera (one SD); all vessels count together.
+Truth is the noise-free probe of the phantom without the vessel, less the one with it. Compared are the pixels around
+each vessel where the truth is above the noise of the camera (one SD); all vessels count together.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def test_texture_comes_in_pieces_where_vessels_leave_no_place_as_large():
 
 def test_the_vessels_in_an_outline_are_removed_together(window):
     drawn = Annotation("two", "include", ((np.array([[40, 40], [40, 170], [80, 170], [80, 40]], float),),))
-    vessels = window.vessels_in(drawn, (1.0, 1.0))
+    vessels = window.vessels_in([drawn], (1.0, 1.0))
     assert ndimage.label(vessels)[1] == 2
 
 

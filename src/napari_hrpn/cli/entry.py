@@ -25,6 +25,7 @@ from napari_hrpn.cli.quality import quality
 from napari_hrpn.cli.report import report
 from napari_hrpn.cli.terminal import CommandError, complain, is_for_the_user, show_warning
 from napari_hrpn.cli.train import train
+from napari_hrpn.cli.what_if import what_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ for command, short_help in (
     (train, "Train a network on slides in which the probe was imaged"),
     (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
     (evaluate, "Compare predictions with the imaged probe, as one page"),
+    (what_if, "Compare a slide with the same slide without a vessel"),
     (report, "Combine evaluations of several tumours in one page"),
     (cache, "Show or delete the cached coarse levels of slides"),
 ):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from skimage.transform import resize_local_mean
@@ -20,14 +20,14 @@ from napari_hrpn.inference.counterfactual import SIGNIFICANT_SD, CounterfactualN
 from napari_hrpn.settings.what_if import WhatIfSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.tissue.vessel_edit import VesselEdit
     from napari_hrpn.slides import Region
 
-    Action = Literal["remove", "add", "sham"]
+Action: TypeAlias = Literal["remove", "add", "sham"]
 
 SHELLS_UM = ((0.0, 10.0), (10.0, 30.0), (30.0, 60.0))
 
@@ -122,7 +122,7 @@ def what_if(
     place_um: tuple[float, float],
     settings: WhatIfSettings | None = None,
     *,
-    outline: Region | None = None,
+    outlines: Sequence[Region] = (),
     probe: int | None = None,
 ) -> Generator[Progress, None, WhatIf]:
     """Compare the slide as it is with the slide without a vessel, or with one more, by the network and by physics.
@@ -137,8 +137,8 @@ def what_if(
         The place (y, x), from the upper left corner of the slide.
     settings : WhatIfSettings, optional
         How much of the slide is used, and the sham edits.
-    outline : Region, optional
-        All vessels in it are removed, instead of the one at the place.
+    outlines : sequence of Region, optional
+        All vessels in them are removed together, instead of the one at the place.
     probe : int, optional
         Channel of the slide that shows the imaged probe; diffusion and uptake are fitted to the prediction if left out.
 
@@ -165,7 +165,7 @@ def what_if(
         lambda step: Progress(step.share, total, words),
     )
     random = np.random.default_rng(settings.seed)
-    edit = _edit(window, action, place_um, outline, slide.downsample(network.level), random)
+    edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
     yield Progress(1, total, "predicting without the edit and with it")
     predicted = network.predicted(box)
@@ -202,12 +202,12 @@ def _edit(
     window: VesselWindow,
     action: Action,
     place_um: tuple[float, float],
-    outline: Region | None,
+    outlines: Sequence[Region],
     downsample: tuple[float, float],
     random: np.random.Generator,
 ) -> VesselEdit:
     if action == "remove":
-        vessel = window.vessel_at(place_um) if outline is None else window.vessels_in(outline, downsample)
+        vessel = window.vessels_in(outlines, downsample) if outlines else window.vessel_at(place_um)
         return window.removed(vessel, random)
     added = window.added(place_um)
     return added if action == "add" else window.removed(window.on_window(added), random)
@@ -254,7 +254,7 @@ def _physics(
     """Strength of the vessel per area, and the change of the probe on the pixels of the window."""
     vessel = window.on_window(edit)
     if action == "add":
-        return transport.median_strength, transport.change(transport.median_strength * vessel)
+        return transport.median_strength, transport.change(transport.median_strength * vessel.astype(np.float64))
     strengths = transport.strengths[window.labels] * vessel
     return float(strengths.sum() / vessel.sum()), -transport.change(strengths)
 

@@ -20,7 +20,7 @@ from napari_hrpn.settings import VesselSettings
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -70,12 +70,17 @@ class VesselWindow:
             raise AnalysisError(msg)
         return np.asarray(self.labels == self.labels[nearest[0][y, x], nearest[1][y, x]])
 
-    def vessels_in(self, region: Region, downsample: tuple[float, float]) -> NDArray[np.bool_]:
-        """Pixels of the vessels in an outline that was drawn on the slide."""
+    def vessels_in(self, outlines: Sequence[Region], downsample: tuple[float, float]) -> NDArray[np.bool_]:
+        """Pixels of the vessels in outlines that were drawn on the slide."""
         rows, columns = slice(self.box.y0, self.box.y1), slice(self.box.x0, self.box.x1)
-        drawn = region.at_level(rows, columns, downsample)
+        edges = np.array([[self.box.y0, self.box.x0], [self.box.y1, self.box.x1]]) * downsample
+        corners = np.array([outline.extent for outline in outlines])
+        if (corners[:, 0].min(axis=0) < edges[0]).any() or (corners[:, 1].max(axis=0) > edges[1]).any():
+            msg = "the outlines reach beyond the window around their middle; take a larger window or fewer outlines."
+            raise AnalysisError(msg)
+        drawn = np.any([outline.at_level(rows, columns, downsample) for outline in outlines], axis=0)
         if not (drawn & (self.labels > 0)).any():
-            msg = f"there is no vessel in the outline {region.name}; draw it around a vessel."
+            msg = "there is no vessel in the outlines; draw them around vessels, or state the grey level of vessels."
             raise AnalysisError(msg)
         return np.asarray(drawn & (self.labels > 0))
 
