@@ -28,6 +28,9 @@ from napari_hrpn.phantom.sampling import Bounds
 from napari_hrpn.phantom.tissue import TissueShape, vessels_within
 from napari_hrpn.settings.what_if import WhatIfSettings
 
+Found = tuple[np.ndarray, np.ndarray, float, np.ndarray]
+"""Truth, difference of an engine, noise of the camera, and where the difference is not grey."""
+
 PROBE, VESSELS = 2, 1
 BORDER_UM = 50.0
 
@@ -82,8 +85,8 @@ def without(phantom: Phantom, centres: tuple[tuple[float, float], ...]) -> Phant
 
 def compare(
     settings: PhantomSettings, size: int, seed: int, count: int, checkpoint: Checkpoint, shams: int
-) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, float, np.ndarray]]]:
-    """Differences around the vessels of one phantom: engine, and truth, difference, noise, and where it is certain."""
+) -> Iterator[tuple[str, Found]]:
+    """Differences around the vessels of one phantom, of both engines."""
     phantom = phantom_slide(settings, size=size, seed=seed)
     centres, wanted = vessel_centres(settings, size, seed), WhatIfSettings(shams=shams)
     network = network_of(phantom, checkpoint)
@@ -100,10 +103,9 @@ def compare(
             continue
         for action, result, change in (("remove", imaged, truth), ("add", added, -truth)):
             yield from both(action, result, change, noise)
-    yield "floor", floors(phantom, network, centres, wanted)
 
 
-def both(action: str, result: WhatIf, truth: np.ndarray, noise: float) -> Iterator[tuple[str, tuple]]:
+def both(action: str, result: WhatIf, truth: np.ndarray, noise: float) -> Iterator[tuple[str, Found]]:
     """What both engines say, beside the truth."""
     part = truth[result.box.slices]
     yield f"{action}, network", (part, result.network, noise, result.significant)
@@ -115,12 +117,12 @@ def network_of(phantom: Phantom, checkpoint: Checkpoint) -> CounterfactualNetwor
     return CounterfactualNetwork(phantom.slide, checkpoint, Path("what-if"), PredictionSettings(resample=True))
 
 
-def floors(
-    phantom: Phantom, network: CounterfactualNetwork, centres: np.ndarray, settings: WhatIfSettings
-) -> tuple[float, float, float, float]:
+def floors(settings: PhantomSettings, size: int, seed: int, checkpoint: Checkpoint) -> tuple[float, ...]:
     """Mean grey levels: the probe, the phantom without any vessel, and what network and physics say about that."""
-    middle = tuple(phantom.slide.shape[axis] * phantom.settings.pixel_size_um / 2 for axis in (0, 1))
-    window = drive(vessel_window(phantom.slide, VESSELS, network.level, middle, None, settings))
+    phantom, centres = phantom_slide(settings, size=size, seed=seed), vessel_centres(settings, size, seed)
+    network, middle_um = network_of(phantom, checkpoint), size * settings.pixel_size_um / 2
+    middle = middle_um, middle_um
+    window = drive(vessel_window(phantom.slide, VESSELS, network.level, middle, None, WhatIfSettings()))
     probe = phantom.slide.levels[network.level][PROBE][window.box.slices].compute()
     fit = drive(fit_vessel_transport(window, probe))
     edit = window.removed(window.labels > 0, np.random.default_rng(0))
@@ -150,14 +152,12 @@ def main() -> None:
     for pixel_um in arguments.pixel_um:
         settings = replace(PHANTOM_PRESETS["tumour"], has_outline=False, pixel_size_um=pixel_um)
         pairs: dict[str, Pairs] = defaultdict(Pairs)
-        floor = []
+        floor: list[tuple[float, ...]] = []
         for seed in range(101, 101 + arguments.seeds):
             steps = compare(settings, arguments.size, seed, arguments.vessels, checkpoint, arguments.shams)
             for engine, found in steps:
-                if engine == "floor":
-                    floor.append(found)
-                else:
-                    pairs[engine].add(*found)
+                pairs[engine].add(*found)
+            floor.append(floors(settings, arguments.size, seed, checkpoint))
         for engine in sorted(pairs, reverse=True):
             print(f"| {pixel_um} | {engine} | {pairs[engine].row()} |", flush=True)
         probe, bare, network, physics = np.mean(floor, axis=0)
