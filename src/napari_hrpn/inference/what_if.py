@@ -7,6 +7,7 @@ in the animal.
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -16,6 +17,7 @@ from skimage.transform import resize_local_mean
 from napari_hrpn.analysis.tissue.vessel_edit import VesselWindow, vessel_window
 from napari_hrpn.analysis.tissue.vessel_transport import VesselTransport, fit_vessel_transport
 from napari_hrpn.core import Box, Progress, relayed
+from napari_hrpn.core.errors import PredictionWarning
 from napari_hrpn.inference.counterfactual import SIGNIFICANT_SD, CounterfactualNetwork, ShamNoise
 from napari_hrpn.settings.what_if import WhatIfSettings
 
@@ -158,6 +160,8 @@ def what_if(
         In one sentence, if there is no vessel at the place, or no pixel size.
     """
     settings = settings or WhatIfSettings()
+    for sentence in network.warnings:
+        warnings.warn(sentence, PredictionWarning, stacklevel=2)
     slide, total = network.slide, settings.shams + 4
     words = "finding the vessels"
     window = yield from relayed(
