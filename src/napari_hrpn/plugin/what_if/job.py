@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from napari_hrpn.settings.what_if import WhatIfSettings
     from napari_hrpn.slides import Slide
 
+_EDITS = {"remove": "the missing vessel", "add": "the added vessel", "sham": "the sham edit"}
+
 
 def difference_job(
     slide: Slide,
@@ -55,8 +57,8 @@ def sentences_of(result: WhatIf) -> tuple[str, str]:
     fit = numbers["physics"]
     low, high = fit["lambda_95_um"]
     return (
-        f"The network associates {network} grey levels at {at} µm; {numbers['significant_share']:.0%} of these pixels "
-        "are above the noise.",
+        f"The network associates {_EDITS[result.action]} with {network} grey levels at {at} µm; "
+        f"{numbers['significant_share']:.0%} of these pixels are above the noise.",
         f"Diffusion and uptake: {physics}; λ {fit['lambda_um']:.0f} µm ({low:.0f} to {high:.0f}), R² {fit['r2']:.2f}, "
         f"fitted to the {fit['fitted_to']} probe.",
     )
