@@ -66,3 +66,11 @@ def test_a_window_without_vessels_gets_a_sentence(fitted):
     empty = type(window)(**{**vars(window), "labels": np.zeros_like(window.labels)})
     with pytest.raises(AnalysisError, match="no vessel or no contrast"):
         drive(fit_vessel_transport(empty, probe))
+
+
+def test_a_probe_that_is_still_in_its_vessels_gives_no_length(fitted):
+    window, _, fit = fitted
+    noise = np.random.default_rng(0).normal(0, 0.1, window.labels.shape)
+    inside = drive(fit_vessel_transport(window, 50.0 * (window.labels > 0) + noise))
+    assert "is not known" in inside.length_words
+    assert "is not known" not in fit.length_words

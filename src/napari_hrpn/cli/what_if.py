@@ -153,9 +153,8 @@ def _print_numbers(result: WhatIf, folder: WhatIfFolder) -> None:
                 f"{shell['physics']:+.2f} grey levels; above the noise {shell['significant_share']:.0%}"
             )
     fit = numbers["physics"]
-    low, high = fit["lambda_95_um"]
     typer.echo(
-        f"diffusion and uptake, fitted to the {fit['fitted_to']} probe: lambda {fit['lambda_um']:.1f} µm "
-        f"({low:.1f} to {high:.1f}), R2 {fit['r2']:.2f}, {fit['vessels']} vessels\n"
+        f"diffusion and uptake, fitted to the {fit['fitted_to']} probe: lambda {result.transport.length_words}; R2 "
+        f"{fit['explained_variance']:.2f}, {fit['vessels']} vessels\n"
         f"maps        {folder.maps}\nfigure      {folder.figure}\nnumbers     {folder.numbers}"
     )

@@ -109,7 +109,7 @@ class WhatIf:
                 "fitted_to": self.probe,
                 "lambda_um": fit.length_um,
                 "lambda_95_um": list(fit.interval_um),
-                "r2": fit.r2,
+                "explained_variance": fit.r2,
                 "floor": fit.floor,
                 "strength": self.strength,
                 "median_strength": fit.median_strength,

@@ -49,6 +49,14 @@ class VesselTransport:
     median_strength: float
     grid: _CoarseGrid
 
+    @property
+    def length_words(self) -> str:
+        """The length with its interval, or that it lies at an end of the searched range and is not known."""
+        low, high = self.interval_um
+        words = f"{self.length_um:.0f} µm ({low:.0f} to {high:.0f})"
+        is_inside = _LENGTHS_UM[0] < low and high < _LENGTHS_UM[-1]
+        return words if is_inside else f"{words}, at the end of the searched range, so it is not known"
+
     def change(self, source: NDArray[np.float64]) -> NDArray[np.float64]:
         """Change of the probe, on the window's pixels, by a source on them."""
         spread = _spread(self.grid.means(source), self.length_um, self.grid.step_um)

@@ -55,11 +55,10 @@ def sentences_of(result: WhatIf) -> tuple[str, str]:
     at = ", ".join(f"{shell['from_um']:g}-{shell['to_um']:g}" for shell in shells)
     network, physics = (", ".join(f"{shell[engine]:+.1f}" for shell in shells) for engine in ("network", "physics"))
     fit = numbers["physics"]
-    low, high = fit["lambda_95_um"]
     return (
         f"The network associates {_EDITS[result.action]} with {network} grey levels at {at} µm; "
         f"{numbers['significant_share']:.0%} of these pixels are above the noise.",
-        f"Diffusion and uptake: {physics}; λ {fit['lambda_um']:.0f} µm ({low:.0f} to {high:.0f}), R² {fit['r2']:.2f}, "
+        f"Diffusion and uptake: {physics}; λ {result.transport.length_words}; R² {fit['explained_variance']:.2f}, "
         f"fitted to the {fit['fitted_to']} probe.",
     )
 
@@ -71,5 +70,10 @@ def rows_of(result: WhatIf) -> list[dict[str, Any]]:
     fit = numbers["physics"]
     low, high = fit["lambda_95_um"]
     about = {"action": result.action, "place y, µm": y, "place x, µm": x}
-    of_fit = {"lambda, µm": fit["lambda_um"], "lambda from, µm": low, "lambda to, µm": high, "R2 of the fit": fit["r2"]}
+    of_fit = {
+        "lambda, µm": fit["lambda_um"],
+        "lambda from, µm": low,
+        "lambda to, µm": high,
+        "R2 of the fit": fit["explained_variance"],
+    }
     return [{**about, **shell, **of_fit, "fitted to": fit["fitted_to"]} for shell in numbers["shells"]]
