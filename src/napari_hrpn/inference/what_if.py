@@ -163,10 +163,9 @@ def what_if(
     for sentence in network.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
     slide, total = network.slide, settings.shams + 4
-    words = "finding the vessels"
     window = yield from relayed(
         vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
-        lambda step: Progress(step.share, total, words),
+        lambda step: Progress(step.share, total, "finding the vessels"),
     )
     random = np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
@@ -181,9 +180,9 @@ def what_if(
         shams.append((network.distance_um(sham, reach), change))
     distance_um = network.distance_um(edit, box)
     yield Progress(total - 2, total, "reading the probe")
-    image = _probe(network, window, probe)
     transport = yield from relayed(
-        fit_vessel_transport(window, image), lambda step: Progress(total - 2 + step.share, total, step.words)
+        fit_vessel_transport(window, _probe(network, window, probe)),
+        lambda step: Progress(total - 2 + step.share, total, step.words),
     )
     strength, modelled = _physics(window, transport, edit, action)
     return WhatIf(

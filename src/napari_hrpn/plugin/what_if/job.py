@@ -34,6 +34,7 @@ def difference_job(
     """Work that returns the result, and warnings for the user."""
 
     def work(stop: threading.Event) -> Generator[Progress, None, tuple[WhatIf, tuple[str, ...]]]:
+        """Compare; raises `Stopped` when the user has stopped it."""
         from napari_hrpn.inference import CounterfactualNetwork, what_if
         from napari_hrpn.models import bundled_checkpoint, load_checkpoint
 
