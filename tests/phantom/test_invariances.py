@@ -276,3 +276,30 @@ def test_enlarging_is_the_same_in_rows_and_columns_and_keeps_a_level(
     np.testing.assert_allclose(enlarge(np.full((height, width), 3.5), factor), 3.5, rtol=1e-6)
     if factor == 1:
         np.testing.assert_allclose(large, values[2:-2, 2:-2], atol=1e-6)
+
+
+def test_a_phantom_without_a_vessel_differs_from_the_same_one_only_around_it():
+    extent_um = tuple(edge * CALM.pixel_size_um for edge in SHAPE)
+    vessels = vessels_within(Bounds(0, 0, *extent_um), CALM, TissueShape(CALM, extent_um, 0))
+    index = np.argmin(np.hypot(*(vessels.centre_um - np.array(extent_um) / 2).T))
+    centre = tuple(vessels.centre_um[index].tolist())
+    whole = phantom_slide(CALM, size=SHAPE)
+    missing = phantom_slide(replace(CALM, removed_vessels_um=(centre,)), size=SHAPE)
+    lost = whole.noise_free_probe.compute() - missing.noise_free_probe.compute()
+    y, x = np.ogrid[: SHAPE[0], : SHAPE[1]]
+    distance = np.hypot(y + 0.5 - centre[0], x + 0.5 - centre[1]) - vessels.half_length_um[index]
+    assert lost.min() > -1e-3
+    assert lost[distance < 10].max() > 1
+    assert lost[distance > 70].max() < 0.01 * lost.max()
+    stained, unstained = (slide.slide.levels[0][1].compute().astype(float) for slide in (whole, missing))
+    assert (stained - unstained).max() > 30
+    assert np.abs(stained - unstained)[distance > 40].max() <= 1
+
+
+def test_a_phantom_without_any_vessel_has_no_probe():
+    extent_um = tuple(edge * CALM.pixel_size_um for edge in SHAPE)
+    around = Bounds(0, 0, *extent_um).grown(1000)
+    everywhere = vessels_within(around, CALM, TissueShape(CALM, extent_um, 0)).centre_um
+    settings = replace(CALM, removed_vessels_um=tuple(map(tuple, everywhere.tolist())))
+    probe = phantom_slide(settings, size=SHAPE).noise_free_probe.compute()
+    np.testing.assert_allclose(probe, CALM.offset_grey, atol=1e-3)

@@ -16,10 +16,10 @@ from napari_hrpn.slides import Slide, coarser_levels, open_slide
 from napari_hrpn.slides.metadata import multiscales_metadata
 
 
-def lively_checkpoint(branches: int = 1, **card: object) -> Checkpoint:
+def lively_checkpoint(branches: int = 1, in_channels: int = 2, **card: object) -> Checkpoint:
     """Random weights under which every layer passes its signal on, so that errors at a seam would show."""
     torch.manual_seed(branches)
-    network = HRPN(HRPNSettings(branches=branches))
+    network = HRPN(HRPNSettings(branches=branches, in_channels=in_channels))
     for parameter in network.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=(2 / parameter[0].numel()) ** 0.5)

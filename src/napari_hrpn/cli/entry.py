@@ -28,6 +28,7 @@ from napari_hrpn.cli.quality import quality
 from napari_hrpn.cli.report import report
 from napari_hrpn.cli.terminal import CommandError, complain, is_for_the_user, show_warning
 from napari_hrpn.cli.train import train
+from napari_hrpn.cli.what_if import what_if
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ for command, short_help in (
     (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
     (evaluate, "Compare predictions with the imaged probe, as one page"),
     (calibrate, "Calibrate a prediction by a few imaged regions"),
+    (what_if, "Compare a slide with the same slide without a vessel"),
     (report, "Combine evaluations of several tumours in one page"),
     (models, "List the checkpoints that come with the program"),
     (export, "Write a checkpoint as a model that other programs can run"),

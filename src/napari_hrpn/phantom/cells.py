@@ -20,6 +20,7 @@ from napari_hrpn.phantom.tissue import (
     leak_source,
     steady_concentration,
     vessels_within,
+    without_vessels,
 )
 
 # largest local density of nuclei over their mean density
@@ -209,10 +210,11 @@ def _surroundings(settings: PhantomSettings, shape: tuple[int, int], seed: int, 
     core = SampleGrid(y0 // factor, -(-y1 // factor), x0 // factor, -(-x1 // factor), step_um)
     around = core.grown(int(np.ceil(_margin_um(settings) / step_um / 8)) * 8)
     tissue = TissueShape(settings, (shape[0] * settings.pixel_size_um, shape[1] * settings.pixel_size_um), seed)
-    vessels = leaking = vessels_within(around.bounds.grown(LONGEST_UM), settings, tissue)
+    everywhere = vessels_within(around.bounds.grown(LONGEST_UM), settings, tissue)
+    nuclei = nuclei_within(around.bounds, settings, tissue, everywhere)
+    vessels = leaking = without_vessels(everywhere, settings.removed_vessels_um)
     if settings.has_independent_probe:
         leaking = vessels_within(around.bounds, settings, tissue, hidden=True)
-    nuclei = nuclei_within(around.bounds, settings, tissue, vessels)
     lattice = core.grown(_MARGIN_PX // factor + _INTERPOLATION)
     return _Surroundings(pixels, lattice, around, tissue, vessels, leaking, nuclei)
 

@@ -114,6 +114,9 @@ class PhantomSettings:
         8 or 16 bits per pixel.
     is_varied : bool
         Whether each seed draws a regime of its own in place of most of the above; not of sizes, outline and bits.
+    removed_vessels_um : tuple of (float, float)
+        Centres (y, x) of vessels that are left out, within 1 µm; everything else stays as it is, and where a vessel
+        was there are no nuclei.
     """
 
     name: str = "tumour"
@@ -174,6 +177,7 @@ class PhantomSettings:
     shading_field_px: int = 2048
     bits: int = 8
     is_varied: bool = False
+    removed_vessels_um: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         _check_positive(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,7 @@ _HALF_MAXIMUM = math.sqrt(2 * math.log(2))
 _MOST_BEND = 1.2
 _TIGHTEST_RADII = 3.0
 SOURCE_WALL_UM = 1.5
+_SAME_PLACE_UM = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,13 @@ def _pattern(settings: PhantomSettings, tissue: TissueShape, *, hidden: bool) ->
         return np.asarray(np.minimum(local, highest) * tissue.at(points_um)[1])
 
     return HardCore(tissue.seed, purpose, settings.vessel_distance_um, highest, density)
+
+
+def without_vessels(vessels: Vessels, centres_um: Sequence[tuple[float, float]]) -> Vessels:
+    """Return the vessels whose centres are none of these points."""
+    if not centres_um:
+        return vessels
+    return vessels.where(cKDTree(centres_um).query(vessels.centre_um)[0] > _SAME_PLACE_UM)
 
 
 def draw_vessels(

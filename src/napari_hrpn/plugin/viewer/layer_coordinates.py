@@ -40,15 +40,17 @@ def placement(layer: Layer) -> dict[str, Any]:
     }
 
 
-def coarse_placement(layer: Image, downsample: tuple[float, float]) -> dict[str, Any]:
-    """Arguments for a new layer of coarser pixels that place it on a layer."""
+def coarse_placement(
+    layer: Image, downsample: tuple[float, float], corner_px: tuple[float, float] = (0.0, 0.0)
+) -> dict[str, Any]:
+    """Arguments for a new layer of coarser pixels that place it on a layer, from one of its pixels on."""
     arguments = placement(layer)
     factor = np.asarray(downsample, float)
     corner, down, across = (np.asarray(layer.data_to_world(point)) for point in ((0, 0), (1, 0), (0, 1)))
     # napari moves by the translation before it applies the affine
     steps = np.linalg.inv(arguments["affine"][:2, :2]) @ np.stack([down - corner, across - corner], axis=1)
     arguments["scale"] = arguments["scale"] * factor
-    arguments["translate"] = arguments["translate"] + steps @ ((factor - 1) / 2)
+    arguments["translate"] = arguments["translate"] + steps @ ((factor - 1) / 2 + corner_px)
     return arguments
 
 

@@ -1,0 +1,161 @@
+"""Counterfactual predictions: what a network predicts for a slide with a vessel removed or added.
+
+Only the part of the slide that an edit can reach is predicted, with the plan of the slide as it is, so that pixels are
+those that a prediction of the edited slide would have. The network says what it associates with a vessel, not what the
+vessel does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from napari_hrpn.core import Box
+from napari_hrpn.core.errors import PredictionError
+from napari_hrpn.inference.plan import make_plan
+from napari_hrpn.inference.predictor import Predictor, choose_device
+from napari_hrpn.settings import VESSELS, PredictionSettings
+from napari_hrpn.slides import ChunkCache
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.tissue.vessel_edit import VesselEdit
+    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.slides import Location, Slide
+
+_KEPT_BYTES = 256 << 20
+# a difference counts if it is above this many SDs of the sham edits
+SIGNIFICANT_SD = 2.0
+# sham differences are pooled in shells of this thickness around the edit
+_SHELL_UM = 5.0
+
+
+class CounterfactualNetwork:
+    """A checkpoint and a slide of which parts are predicted as they are, and with an edited vessel stain."""
+
+    def __init__(
+        self,
+        slide: Slide,
+        checkpoint: Checkpoint,
+        output: Location,
+        settings: PredictionSettings | None = None,
+        roles: Mapping[str, int] | None = None,
+    ) -> None:
+        if VESSELS not in checkpoint.card.stains:
+            msg = f"{checkpoint.card.title} takes no vessels, so no vessel can be removed from its input."
+            raise PredictionError(msg)
+        # differences are of grey levels that are neither rounded nor clipped
+        wanted = replace(settings or PredictionSettings(), output="float32", region=None)
+        self._predictor = Predictor(checkpoint, choose_device(wanted.device).name, wanted.precision)
+        self._plan = make_plan(slide, checkpoint, self._predictor, output, wanted, roles)
+        self.slide, self.level = slide, self._plan.sampling.level
+        self.vessels = self._plan.channels[checkpoint.card.stains.index(VESSELS)]
+        self.stride, self.warnings = self._plan.sampling.stride, self._plan.warnings
+        self.tissue = self._plan.tissue
+        self._chunks = _EditedChunks(self.vessels)
+
+    def reach(self, edit: VesselEdit) -> Box:
+        """Part of the slide outside of which an edit changes no pixel of the prediction."""
+        sampling = self._plan.sampling
+        margin = sampling.halo + sampling.stride + (0 if sampling.distance is None else sampling.distance.margin)
+        edges = []
+        for axis, (start, stop) in enumerate(((edit.box.y0, edit.box.y1), (edit.box.x0, edit.box.x1))):
+            to_grid, to_slide = sampling.level_factors[axis], 1 / sampling.factors[axis]
+            # linear interpolation reaches one pixel of the coarser grid further, and positions are of pixel centres
+            around = margin + (0 if to_grid == 1 else math.ceil(max(1, to_grid)) + 1)
+            beyond = 0 if to_slide == 1 else math.ceil(max(1, to_slide)) + 1
+            low = math.floor((math.floor(start * to_grid) - around) * to_slide) - beyond
+            high = math.ceil((math.ceil(stop * to_grid) + around) * to_slide) + beyond
+            # cores begin at multiples of the network's stride
+            edges += [max(0, low // sampling.stride * sampling.stride), min(self.slide.shape[axis], high)]
+        return Box(*edges)
+
+    def prediction(self, box: Box, edit: VesselEdit | None = None) -> Iterator[tuple[Box, NDArray[np.float32]]]:
+        """Predicted grey levels of the pieces of a box that begins at multiples of the network's stride."""
+        sampling, scaling, side = self._plan.sampling, self._plan.scaling, self._plan.largest_piece
+        level = self.slide.levels[self.level]
+        self._chunks.edit = edit
+        for top in range(box.y0, box.y1, side):
+            for left in range(box.x0, box.x1, side):
+                core = Box(top, top + side, left, left + side).intersection(box)
+                pixels, _ = sampling.read(level, self._chunks, self._plan.channels, core)
+                ready = self._predictor.ready(pixels, scaling.scale_inputs)
+                output = self._predictor.run(ready, sampling.halo, scaling.scale_inputs)
+                yield core, scaling.unscale_output(sampling.to_core(output, core))
+
+    def predicted(self, box: Box, edit: VesselEdit | None = None) -> NDArray[np.float32]:
+        """Predicted grey levels of a box that begins at multiples of the network's stride."""
+        whole = np.empty((box.height, box.width), np.float32)
+        for core, pixels in self.prediction(box, edit):
+            whole[core.y0 - box.y0 : core.y1 - box.y0, core.x0 - box.x0 : core.x1 - box.x0] = pixels
+        return whole
+
+    def difference(self, edit: VesselEdit) -> tuple[Box, NDArray[np.float32]]:
+        """Edited less original prediction where the edit reaches; beyond, it is zero."""
+        box = self.reach(edit)
+        return box, self.predicted(box, edit) - self.predicted(box)
+
+    def distance_um(self, edit: VesselEdit, box: Box) -> NDArray[np.float64]:
+        """Distance of the pixels of a box of the slide from the vessel of an edit; 0 inside."""
+        down, right = self.slide.downsample(self.level)
+        y = np.floor((np.arange(box.y0, box.y1) + 0.5) / down).astype(int) - edit.box.y0
+        x = np.floor((np.arange(box.x0, box.x1) + 0.5) / right).astype(int) - edit.box.x0
+        rows, columns = (y >= 0) & (y < edit.box.height), (x >= 0) & (x < edit.box.width)
+        vessel = np.zeros((box.height, box.width), bool)
+        vessel[np.ix_(rows, columns)] = edit.region[np.ix_(y[rows], x[columns])]
+        size = self.slide.pixel_size_um or (1.0, 1.0)
+        return np.asarray(ndimage.distance_transform_edt(~vessel, sampling=size))
+
+
+class _EditedChunks(ChunkCache):
+    """Chunks of a slide, read with an edit of one channel in place."""
+
+    def __init__(self, channel: int) -> None:
+        super().__init__(_KEPT_BYTES)
+        self._channel = channel
+        self.edit: VesselEdit | None = None
+
+    def read(self, array: da.Array, *parts: slice) -> NDArray[Any]:
+        """Read a part of a level; its pixels are a copy."""
+        pixels = super().read(array, *parts)
+        channels, rows, columns = parts
+        if self.edit is None or not channels.start <= self._channel < channels.stop:
+            return pixels
+        box, read = self.edit.box, Box(rows.start, rows.stop, columns.start, columns.stop)
+        both = box.intersection(read)
+        if both.area:
+            inner = slice(both.y0 - read.y0, both.y1 - read.y0), slice(both.x0 - read.x0, both.x1 - read.x0)
+            new = slice(both.y0 - box.y0, both.y1 - box.y0), slice(both.x0 - box.x0, both.x1 - box.x0)
+            pixels[(self._channel - channels.start, *inner)] = self.edit.pixels[new]
+        return pixels
+
+
+@dataclass(frozen=True, eq=False)
+class ShamNoise:
+    """Spread of the differences that sham edits make, over the distance from the edit."""
+
+    sd: NDArray[np.float64]  # one per shell; 0 beyond the reach of the edits
+
+    @classmethod
+    def of(cls, differences: Sequence[tuple[NDArray[np.float64], NDArray[np.float32]]]) -> ShamNoise:
+        """Noise of sham edits: pairs of the distances from each and its difference."""
+        shells = 1 + max(int(distance.max() / _SHELL_UM) for distance, _ in differences)
+        squares, counts = np.zeros(shells), np.zeros(shells)
+        for distance, difference in differences:
+            shell = (distance / _SHELL_UM).astype(int).ravel()
+            squares += np.bincount(shell, difference.astype(np.float64).ravel() ** 2, shells)
+            counts += np.bincount(shell, minlength=shells)
+        return cls(np.sqrt(squares / np.maximum(counts, 1)))
+
+    def at(self, distance_um: NDArray[np.float64]) -> NDArray[np.float64]:
+        """SD at distances from the edit."""
+        shell = np.minimum((distance_um / _SHELL_UM).astype(int), len(self.sd) - 1)
+        return np.asarray(self.sd[shell])

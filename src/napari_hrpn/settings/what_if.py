@@ -1,0 +1,60 @@
+"""Settings of a counterfactual: how much of the slide around a vessel is used, and the sham edits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from napari_hrpn.core.errors import AnalysisError
+from napari_hrpn.core.options import Option, check_options
+
+
+@dataclass(frozen=True)
+class WhatIfSettings:
+    """How a vessel is removed or added, and what the change is compared with."""
+
+    window_um: Annotated[
+        float,
+        Option(
+            title="Window",
+            help="Distance around the place within which vessels, vessel-free tissue and the probe are used.",
+            minimum=50,
+            unit="µm",
+            noun="the window",
+            flag="--window",
+            metavar="UM",
+        ),
+    ] = 250.0
+    threshold: Annotated[
+        float | None,
+        Option(
+            title="Threshold",
+            help="Grey level of the smoothed stain above which a pixel is vessel; if not given, it is found in the "
+            "window by Otsu's method.",
+            flag="--threshold",
+            metavar="GREY",
+        ),
+    ] = None
+    shams: Annotated[
+        int,
+        Option(
+            title="Sham edits",
+            help="Number of the same edits at places without vessels, of which the differences are the noise.",
+            minimum=2,
+            flag="--shams",
+            metavar="N",
+        ),
+    ] = 8
+    seed: Annotated[
+        int,
+        Option(
+            title="Seed",
+            help="Seed of the choice of vessel-free places.",
+            minimum=0,
+            flag="--seed",
+            metavar="N",
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self, AnalysisError)

@@ -1,0 +1,106 @@
+"""The widget "What if" in a viewer: click, remove, add, the layers and numbers of the result, refusals, saving."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QFileDialog
+
+from napari_hrpn.models import save_checkpoint
+from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
+from napari_hrpn.phantom.sampling import Bounds
+from napari_hrpn.phantom.tissue import TissueShape, vessels_within
+from napari_hrpn.plugin.what_if.widget import WhatIfWidget
+from support.compared import show
+from support.predictions import lively_checkpoint
+
+SETTINGS = replace(PHANTOM_PRESETS["tiny"], pixel_size_um=1.0)
+SIZE = 260
+
+
+@pytest.fixture
+def widget(tmp_path, settle):
+    save_checkpoint(lively_checkpoint(pixel_size_um=1.0), tmp_path / "network.safetensors")
+    viewer = ViewerModel()
+    show(viewer, phantom_slide(SETTINGS, size=SIZE, seed=1).slide)
+    widget = WhatIfWidget(viewer)
+    widget.checkpoint_edit.value = tmp_path / "network.safetensors"
+    widget.options.value = replace(widget.options.value, shams=2, window_um=100.0)
+    widget.show()
+    settle(widget)
+    yield widget
+    widget.shut_down()
+    widget.close()
+
+
+def centre():
+    vessels = vessels_within(Bounds(0, 0, SIZE, SIZE), SETTINGS, TissueShape(SETTINGS, (SIZE, SIZE), 1))
+    return vessels.centre_um[np.argmin(np.abs(vessels.centre_um - SIZE / 2).max(axis=1))]
+
+
+def click(widget, y_um, x_um):
+    """As the viewer does when the mouse is released where it was pressed."""
+    layer = next(iter(widget._viewer.layers))
+    widget._mouse.clicked.emit(np.asarray(layer.data_to_world((int(y_um), int(x_um)))))
+
+
+def test_a_vessel_that_is_clicked_is_removed(widget, settle, tmp_path, monkeypatch):
+    y, x = centre()
+    assert not widget.buttons["remove"].isEnabled()
+    click(widget, y, x)
+    assert widget.place == pytest.approx((y, x), abs=1)
+    slide_layer = next(iter(widget._viewer.layers))
+    before = slide_layer.data.compute()
+    widget.buttons["remove"].click()
+    settle(widget)
+    result = widget.result
+    assert result.action == "remove"
+    network, physics = (widget._viewer.layers[f"{name}: without vessel"] for name in ("network", "physics"))
+    np.testing.assert_array_equal(network.data != 0, result.significant & (result.network != 0))
+    np.testing.assert_array_equal(physics.data, result.physics)
+    assert network.contrast_limits == physics.contrast_limits
+    assert sum(network.contrast_limits) == 0
+    # the network's map lies on the slide, physics beside it
+    box = result.box
+    np.testing.assert_allclose(network.data_to_world((0, 0)), slide_layer.data_to_world((box.y0, box.x0)))
+    beside = slide_layer.data_to_world((box.y0, box.x0 + 1.05 * box.width))
+    np.testing.assert_allclose(physics.data_to_world((0, 0)), beside)
+    np.testing.assert_array_equal(slide_layer.data.compute(), before)
+    lines = widget.result_label.text().replace("\u200b", "").split("\n")
+    assert lines[0].startswith("The network associates")
+    assert "fitted to the imaged probe" in lines[1]
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "numbers.csv"), "CSV (*.csv)"))
+    widget.save_button.menu().actions()[0].trigger()
+    rows = list(csv.DictReader((tmp_path / "numbers.csv").read_text(encoding="utf-8").splitlines()))
+    assert [float(row["physics"]) for row in rows] == [s["physics"] for s in result.numbers()["shells"]]
+
+
+def test_a_place_without_a_vessel_is_refused_in_a_sentence_and_may_get_one(widget, settle):
+    free = np.argwhere(np.hypot(*(np.indices((SIZE, SIZE)) - np.reshape(centre(), (2, 1, 1)))) > 60)
+    widget.options.value = replace(widget.options.value, threshold=254.0)
+    click(widget, *free[len(free) // 2])
+    widget.buttons["remove"].click()
+    settle(widget)
+    assert widget.result is None
+    assert "no vessel" in widget.message
+    assert widget.buttons["remove"].isEnabled()
+
+
+def test_the_channel_of_vessels_is_asked_for(widget):
+    click(widget, *centre())
+    widget.role_boxes["vessels"].value = None
+    widget.buttons["add"].click()
+    assert widget.message == "Choose the channel that shows the vessels."
+
+
+def test_cancel_ends_the_comparison(widget, settle):
+    click(widget, *centre())
+    widget.options.value = replace(widget.options.value, shams=1000)
+    widget.buttons["sham"].click()
+    assert widget.cancel_button.isEnabled()
+    widget.cancel_button.click()
+    settle(widget)
+    assert widget.message == "Stopped."
+    assert widget.result is None
