@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.fit import fit_of, input_channels, input_quantiles, with_derived
+from napari_hrpn.inference.ensemble import ensemble_digest, mean_and_sd
+from napari_hrpn.inference.fit import fit_of, input_channels, input_levels, scaled_levels, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
@@ -41,7 +43,10 @@ _TISSUE_CELL_PX = 256
 """Side of the squares that are computed if they hold tissue; smaller squares would mostly add halo."""
 _SMALLEST_PIECE_PX = 256
 """On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
+_STATISTICS_BYTES_PER_PIXEL = 12
+"""Memory for mean and standard deviation of an ensemble, besides that of a single network."""
 _INTENSITY_TOLERANCE = 2.0
+_FIT_LEVELS = ("unknown", "fits", "note", "warning")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +54,7 @@ class Plan:
     """Everything that is decided before the first tile; small enough to be sent to another process with each task."""
 
     channels: tuple[int, ...]  # The slide's input stains, in the network's order, without derived inputs
-    scaling: IntensityScaling  # With the percentiles of this slide
+    scalings: tuple[IntensityScaling, ...]  # Of each network, with the percentiles of this slide
     sampling: Sampling  # From the slide's grid to the network's
     grid: TileGrid  # Cores on the slide
     region: Box | None  # Only tiles that meet it are predicted; None for all
@@ -58,7 +63,7 @@ class Plan:
     largest_piece: int
     smallest_piece: int
     tissue: RegionMask | None  # None if glass is computed as well
-    background: float  # Grey level of the probe that fills glass
+    background: tuple[float, ...]  # What fills glass: grey level of the probe, and between networks its deviation
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
     fit: Fit  # How far the slide is from those trained on
@@ -88,32 +93,35 @@ class Plan:
 
 def make_plan(
     slide: Slide,
-    checkpoint: Checkpoint,
-    predictor: Predictor,
+    members: Sequence[Checkpoint],
+    predictors: Sequence[Predictor],
     path: Location,
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
     *,
     is_watched: bool = False,
 ) -> Plan:
-    """Check that slide, checkpoint and settings fit together, and decide everything else."""
+    """Check that slide, checkpoints and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
-    channels = input_channels(slide, checkpoint.card, roles)
-    device, card, stride = choose_device(predictor.device), checkpoint.card, predictor.stride
+    checkpoint, card = members[0], members[0].card
+    channels = input_channels(slide, card, roles)
+    device, stride = choose_device(predictors[0].device), predictors[0].stride
     stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
-    scaling, percentiles = _scaling_for(stains, checkpoint, tissue)
-    quantiles = input_quantiles(stains, card.input_roles, tissue, scaling, card.distance)
-    fit = fit_of(card, quantiles, slide.source.name)
+    scalings, percentiles = _scalings_for(stains, members, tissue)
+    fit = _furthest_fit(slide, stains, members, scalings, tissue)
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
-    halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, stride)
+    reach = max(predictor.halo for predictor in predictors)
+    halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
 
     def is_affordable(core: int) -> bool:
         """Whether the memory suffices to run the network on a core of this side with its halo."""
-        return predictor.bytes_for(*(core * factor + 2 * halo for factor in factors)) <= budget
+        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(members) > 1 else 0
+        seen = [core * factor + 2 * halo for factor in factors]
+        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
 
     limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
     # a network of coarser pixels covers as much more of the slide with as many pixels
@@ -128,7 +136,7 @@ def make_plan(
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     return Plan(
         channels=channels,
-        scaling=scaling,
+        scalings=scalings,
         sampling=Sampling(
             factors, halo, stride, settings.padding, tuple(fill.tolist()), level, level_factors, distance
         ),
@@ -137,9 +145,9 @@ def make_plan(
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=0.0 if blank is None else _answer_to_background(predictor, scaling, with_derived(card, blank)),
+        background=_background(predictors, scalings, None if blank is None else with_derived(card, blank)),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, checkpoint, channels, replace(settings, halo=halo, core=core), level),
+        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
         fit=fit,
         warnings=_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )
@@ -240,12 +248,27 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
         raise PredictionError(msg)
 
 
+def _scalings_for(
+    stains: Slide, members: Sequence[Checkpoint], tissue: RegionMask
+) -> tuple[tuple[IntensityScaling, ...], NDArray[np.float64]]:
+    """Scaling of each member for this slide, and the percentiles that the first one measures."""
+
+    @cache
+    def measured(low: float, high: float, reference_um: float) -> NDArray[np.float64]:
+        """Percentiles of the stains, measured once for all members that scale alike."""
+        channels = range(len(stains.channel_names))
+        return tissue_percentiles(stains, channels, tissue, (low, high), reference_um)
+
+    kinds = [member.card.scaling for member in members]
+    percentiles = [measured(kind.low_percentile, kind.high_percentile, kind.reference_um) for kind in kinds]
+    found = [_scaling_for(stains, member, levels) for member, levels in zip(members, percentiles, strict=True)]
+    return tuple(scaling for scaling, _ in found), found[0][1]
+
+
 def _scaling_for(
-    stains: Slide, checkpoint: Checkpoint, tissue: RegionMask
+    stains: Slide, checkpoint: Checkpoint, percentiles: NDArray[np.float64]
 ) -> tuple[IntensityScaling, NDArray[np.float64]]:
     scaling, names = checkpoint.card.scaling, stains.channel_names
-    wanted = (scaling.low_percentile, scaling.high_percentile)
-    percentiles = tissue_percentiles(stains, range(len(names)), tissue, wanted, scaling.reference_um)
     unknown = [name for name, (low, _) in zip(names, percentiles, strict=True) if np.isnan(low)]
     if unknown:
         msg = (
@@ -335,22 +358,58 @@ def _distance_input(
     return DistanceInput(card.distance, threshold, pixel_um, vessels, card.input_roles.index(DISTANCE))
 
 
-def _answer_to_background(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> float:
+def _furthest_fit(
+    slide: Slide,
+    stains: Slide,
+    members: Sequence[Checkpoint],
+    scalings: Sequence[IntensityScaling],
+    tissue: RegionMask,
+) -> Fit:
+    """Fit of the slide to the member whose training it is least like."""
+
+    @cache
+    def measured(reference_um: float) -> NDArray[np.float64]:
+        """Quantiles of the inputs in grey levels, measured once for all members."""
+        card = members[0].card
+        return input_levels(stains, card.input_roles, tissue, reference_um, card.distance)
+
+    fits = (
+        fit_of(member.card, scaled_levels(measured(scaling.reference_um), scaling), slide.source.name)
+        for member, scaling in zip(members, scalings, strict=True)
+    )
+    return max(fits, key=lambda fit: (_FIT_LEVELS.index(fit.level), fit.distance or 0))
+
+
+def _background(
+    predictors: Sequence[Predictor], scalings: Sequence[IntensityScaling], levels: NDArray[np.float32] | None
+) -> tuple[float, ...]:
+    """What the networks predict where every pixel is background: the grey level, or mean and standard deviation."""
+    if levels is None:
+        return (0.0,) * min(2, len(predictors))
+    answers = [
+        np.full((1, 1), _answer_to(predictor, scaling, levels), np.float32)
+        for predictor, scaling in zip(predictors, scalings, strict=True)
+    ]
+    return (float(answers[0][0, 0]),) if len(answers) == 1 else tuple(mean_and_sd(answers).ravel().tolist())
+
+
+def _answer_to(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> NDArray[np.float32]:
     scaled = scaling.scale_inputs(levels[:, None, None])[:, 0, 0]
-    return float(scaling.unscale_output(np.float32(predictor.answer_to(scaled))))  # type: ignore[arg-type]
+    return scaling.unscale_output(np.array(predictor.answer_to(scaled), np.float32))
 
 
 def _request(
-    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], settings: PredictionSettings, level: int
+    slide: Slide, members: Sequence[Checkpoint], channels: Sequence[int], settings: PredictionSettings, level: int
 ) -> dict[str, Any]:
-    decisive = asdict(settings)
+    decisive, digests = asdict(settings), [member.digest for member in members]
     # these change speed and memory, or which tiles are predicted, but no pixel
     for name in ("largest_core", "memory_gb", "device", "region"):
         del decisive[name]
     return {
         "slide": slide_identity(slide),
         FINGERPRINT: slide_fingerprint(slide),
-        "checkpoint": checkpoint.digest,
+        "checkpoint": ensemble_digest(digests),
+        **({"members": digests} if len(members) > 1 else {}),
         "channels": list(channels),
         # predictions of earlier versions, which always read the finest level, do not name it
         **({"level": level} if level else {}),
