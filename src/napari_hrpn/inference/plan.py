@@ -291,7 +291,7 @@ def slide_ranges(
 ) -> tuple[tuple[float, float], ...]:
     """Grey levels of one slide between which a checkpoint scales each of its inputs."""
     stains = glance(slide, input_channels(slide, checkpoint.card, roles), checkpoint.card.scaling.reference_um)
-    _, percentiles = _scaling_for(stains, checkpoint, tissue_mask(stains, 0))
+    _, percentiles = _scalings_for(stains, [checkpoint], tissue_mask(stains, 0))
     return tuple((float(low), float(high)) for low, high in percentiles)
 
 

@@ -39,6 +39,11 @@ def predicted_name(target: str) -> str:
     return f"predicted {target}"
 
 
+def sd_channel(prediction: Slide) -> int | None:
+    """Channel of a prediction that has the standard deviation of an ensemble; None if it has none."""
+    return 1 if prediction.channel_names[1:] == (SD,) else None
+
+
 @dataclass(frozen=True)
 class PredictionRecord:
     """Record in the metadata of a prediction."""
