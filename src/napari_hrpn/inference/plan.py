@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
-from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
+from napari_hrpn.analysis.tissue.intensity import background_levels
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import ensemble_digest, mean_and_sd
-from napari_hrpn.inference.fit import fit_of, input_channels, input_levels, scaled_levels, with_derived
+from napari_hrpn.inference.ensemble import ensemble_digest
+from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
+from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
@@ -46,7 +46,6 @@ _SMALLEST_PIECE_PX = 256
 _STATISTICS_BYTES_PER_PIXEL = 12
 """Memory for mean and standard deviation of an ensemble, besides that of a single network."""
 _INTENSITY_TOLERANCE = 2.0
-_FIT_LEVELS = ("unknown", "fits", "note", "warning")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +107,8 @@ def make_plan(
     device, stride = choose_device(predictors[0].device), predictors[0].stride
     stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
-    scalings, percentiles = _scalings_for(stains, members, tissue)
-    fit = _furthest_fit(slide, stains, members, scalings, tissue)
+    scalings, percentiles = scalings_for(stains, members, tissue)
+    fit = furthest_fit(slide, stains, members, scalings, tissue)
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
@@ -145,7 +144,7 @@ def make_plan(
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=_background(predictors, scalings, None if blank is None else with_derived(card, blank)),
+        background=background_answer(predictors, scalings, None if blank is None else with_derived(card, blank)),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
         fit=fit,
@@ -248,53 +247,6 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
         raise PredictionError(msg)
 
 
-def _scalings_for(
-    stains: Slide, members: Sequence[Checkpoint], tissue: RegionMask
-) -> tuple[tuple[IntensityScaling, ...], NDArray[np.float64]]:
-    """Scaling of each member for this slide, and the percentiles that the first one measures."""
-
-    @cache
-    def measured(low: float, high: float, reference_um: float) -> NDArray[np.float64]:
-        """Percentiles of the stains, measured once for all members that scale alike."""
-        channels = range(len(stains.channel_names))
-        return tissue_percentiles(stains, channels, tissue, (low, high), reference_um)
-
-    kinds = [member.card.scaling for member in members]
-    percentiles = [measured(kind.low_percentile, kind.high_percentile, kind.reference_um) for kind in kinds]
-    found = [_scaling_for(stains, member, levels) for member, levels in zip(members, percentiles, strict=True)]
-    return tuple(scaling for scaling, _ in found), found[0][1]
-
-
-def _scaling_for(
-    stains: Slide, checkpoint: Checkpoint, percentiles: NDArray[np.float64]
-) -> tuple[IntensityScaling, NDArray[np.float64]]:
-    scaling, names = checkpoint.card.scaling, stains.channel_names
-    unknown = [name for name, (low, _) in zip(names, percentiles, strict=True) if np.isnan(low)]
-    if unknown:
-        msg = (
-            f"channel {unknown[0]} of {stains.source.name} holds no number in the tissue (all are NaN, infinite "
-            "or beyond 1e12); expected an image of a stain."
-        )
-        raise PredictionError(msg)
-    flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
-    percentiles = with_derived(checkpoint.card, percentiles)
-    if scaling.kind == "fixed":
-        return scaling, percentiles
-    if flat:
-        msg = f"channel {flat[0]} of {stains.source.name} is the same everywhere; expected an image of a stain."
-        raise PredictionError(msg)
-    return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
-
-
-def slide_ranges(
-    slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None
-) -> tuple[tuple[float, float], ...]:
-    """Grey levels of one slide between which a checkpoint scales each of its inputs."""
-    stains = glance(slide, input_channels(slide, checkpoint.card, roles), checkpoint.card.scaling.reference_um)
-    _, percentiles = _scalings_for(stains, [checkpoint], tissue_mask(stains, 0))
-    return tuple((float(low), float(high)) for low, high in percentiles)
-
-
 def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[int, tuple[float, float]]:
     """Level that is read, and pixels of the network's grid per pixel of it, along y and x."""
     trained, source = checkpoint.card.pixel_size_um, slide.source.name
@@ -356,46 +308,6 @@ def _distance_input(
     height, width = slide.pixel_size_um or (card.pixel_size_um or 1.0,) * 2
     pixel_um = (height / factors[0], width / factors[1])
     return DistanceInput(card.distance, threshold, pixel_um, vessels, card.input_roles.index(DISTANCE))
-
-
-def _furthest_fit(
-    slide: Slide,
-    stains: Slide,
-    members: Sequence[Checkpoint],
-    scalings: Sequence[IntensityScaling],
-    tissue: RegionMask,
-) -> Fit:
-    """Fit of the slide to the member whose training it is least like."""
-
-    @cache
-    def measured(reference_um: float) -> NDArray[np.float64]:
-        """Quantiles of the inputs in grey levels, measured once for all members."""
-        card = members[0].card
-        return input_levels(stains, card.input_roles, tissue, reference_um, card.distance)
-
-    fits = (
-        fit_of(member.card, scaled_levels(measured(scaling.reference_um), scaling), slide.source.name)
-        for member, scaling in zip(members, scalings, strict=True)
-    )
-    return max(fits, key=lambda fit: (_FIT_LEVELS.index(fit.level), fit.distance or 0))
-
-
-def _background(
-    predictors: Sequence[Predictor], scalings: Sequence[IntensityScaling], levels: NDArray[np.float32] | None
-) -> tuple[float, ...]:
-    """What the networks predict where every pixel is background: the grey level, or mean and standard deviation."""
-    if levels is None:
-        return (0.0,) * min(2, len(predictors))
-    answers = [
-        np.full((1, 1), _answer_to(predictor, scaling, levels), np.float32)
-        for predictor, scaling in zip(predictors, scalings, strict=True)
-    ]
-    return (float(answers[0][0, 0]),) if len(answers) == 1 else tuple(mean_and_sd(answers).ravel().tolist())
-
-
-def _answer_to(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    scaled = scaling.scale_inputs(levels[:, None, None])[:, 0, 0]
-    return scaling.unscale_output(np.array(predictor.answer_to(scaled), np.float32))
 
 
 def _request(
