@@ -30,7 +30,7 @@ from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
-from napari_hrpn.slides.predictions import predicted_name
+from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

@@ -115,17 +115,8 @@ def make_plan(
     reach = max(predictor.halo for predictor in predictors)
     halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-
-    def is_affordable(core: int) -> bool:
-        """Whether the memory suffices to run the network on a core of this side with its halo."""
-        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(members) > 1 else 0
-        seen = [core * factor + 2 * halo for factor in factors]
-        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
-
-    limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
-    # a network of coarser pixels covers as much more of the slide with as many pixels
-    coarser = 1 << max(0, math.floor(-math.log2(max(factors)) + 0.5))
-    limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"] * coarser
+    is_affordable = _within_budget(predictors, factors, halo, budget)
+    limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
     # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
@@ -266,6 +257,27 @@ def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSetting
         )
         raise PredictionError(msg)
     return fitting_level(slide, trained)
+
+
+def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: bool) -> int:
+    limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
+    # a network of coarser pixels covers as much more of the slide with as many pixels
+    coarser = 1 << max(0, math.floor(-math.log2(max(factors)) + 0.5))
+    return limits["cpu" if device.name == "cpu" else "gpu"] * coarser
+
+
+def _within_budget(
+    predictors: Sequence[Predictor], factors: tuple[float, float], halo: int, budget: float
+) -> Callable[[int], bool]:
+    """Whether the memory suffices to run the networks on a core of some side with its halo, one after the other."""
+
+    def is_affordable(core: int) -> bool:
+        """Whether a core of this side fits."""
+        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(predictors) > 1 else 0
+        seen = [core * factor + 2 * halo for factor in factors]
+        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
+
+    return is_affordable
 
 
 def _recorded_core(path: Location) -> int | None:

@@ -21,9 +21,10 @@ from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference import store_files as files
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
+from napari_hrpn.slides.channel_roles import SD
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import multiscales_metadata
-from napari_hrpn.slides.predictions import FINISHED, RECORD, SD, SD_COLOUR
+from napari_hrpn.slides.predictions import FINISHED, RECORD
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 _UNTOUCHED = (0.0, 1.0)
 """Contrast of a prediction until it is complete."""
+_SD_COLOUR = "FFFFFF"
 
 
 class PredictionStore:
@@ -287,7 +289,7 @@ def _fill(
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     codecs = [ZstdCodec(level=1), Crc32cCodec()]
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
-    colours = [colour_in_folder(folder, request).lstrip("#").upper(), *[SD_COLOUR] * (len(channels) - 1)]
+    colours = [colour_in_folder(folder, request).lstrip("#").upper(), *[_SD_COLOUR] * (len(channels) - 1)]
     group.attrs["ome"] = multiscales_metadata(name, shapes, channels, slide.pixel_size_um, colours, dtype=dtype)
     group.attrs[RECORD] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 

@@ -29,19 +29,6 @@ PYRAMID_TYPE = "mean of 2x2 pixels"
 RECORD, FINISHED = "napari_hrpn", "finished"
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Distinct from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
-SD = "sd"
-"""Name of the second channel of a prediction by an ensemble: the standard deviation between its members."""
-SD_COLOUR = "FFFFFF"
-
-
-def predicted_name(target: str) -> str:
-    """Name of the first channel of a prediction."""
-    return f"predicted {target}"
-
-
-def sd_channel(prediction: Slide) -> int | None:
-    """Channel of a prediction that has the standard deviation of an ensemble; None if it has none."""
-    return 1 if prediction.channel_names[1:] == (SD,) else None
 
 
 @dataclass(frozen=True)

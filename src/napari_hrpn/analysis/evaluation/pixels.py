@@ -39,7 +39,7 @@ from napari_hrpn.analysis.statistics.distributions import (
 from napari_hrpn.analysis.statistics.iou import IouPoint, iou_curve
 from napari_hrpn.analysis.statistics.uncertainty import Uncertainty, uncertainty_numbers
 from napari_hrpn.slides import ChunkCache
-from napari_hrpn.slides.predictions import sd_channel
+from napari_hrpn.slides.channel_roles import sd_channel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

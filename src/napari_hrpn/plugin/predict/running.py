@@ -32,7 +32,7 @@ from napari_hrpn.plugin.viewer import (
     update_hatch,
 )
 from napari_hrpn.slides import colour_in_folder, slide_name
-from napari_hrpn.slides.predictions import predicted_name
+from napari_hrpn.slides.channel_roles import predicted_name
 from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes
 
 if TYPE_CHECKING:

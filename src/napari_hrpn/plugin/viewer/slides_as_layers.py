@@ -23,8 +23,8 @@ from napari_hrpn.slides import (
     guess_roles,
     prediction_record,
 )
+from napari_hrpn.slides.channel_roles import sd_channel
 from napari_hrpn.slides.lazy_pixels import accepted_dtype
-from napari_hrpn.slides.predictions import sd_channel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
