@@ -104,7 +104,8 @@ def kept(arguments: argparse.Namespace) -> str:
             changed = np.stack(inputs) * np.reshape(gains, (2, 1, 1)) + offset * np.reshape(scaling.scales, (2, 1, 1))
             padded = np.pad(scaling.scale_inputs(changed), [(0, 0), *padding], mode="reflect")
             with torch.inference_mode():
-                output = network(torch.from_numpy(padded)[None])[0, 0].numpy()
+                batch = torch.from_numpy(padded)[None].contiguous(memory_format=torch.channels_last)
+                output = network(batch)[0, 0].numpy()
             predicted = scaling.unscale_output(output)[: probe.shape[0], : probe.shape[1]][tissue]
             error = ((predicted - probe[tissue]) ** 2).mean() / probe[tissue].var()
             found[change].append((float(np.corrcoef(predicted, probe[tissue])[0, 1]), float(1 - error)))

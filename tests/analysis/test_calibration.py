@@ -23,7 +23,7 @@ from napari_hrpn.analysis import (
 from napari_hrpn.analysis.counts.moments import AgreementSums, update
 from napari_hrpn.analysis.statistics.calibration import calibration_line
 from napari_hrpn.core import drive
-from napari_hrpn.slides import RegionMask, Slide, SlideError, included, open_slide, read_geojson
+from napari_hrpn.slides import FinishedTiles, RegionMask, Slide, SlideError, in_all, included, open_slide, read_geojson
 from support.evaluated_slides import box, write_slide
 
 SIDE = 60
@@ -277,3 +277,21 @@ def test_a_calibration_of_other_pixels_or_a_damaged_one_is_refused(on_disk: tupl
     write_slide(pixels + np.uint16(1), ("QD",), path.with_name("new.ome.tif")).replace(prediction.slide.source)
     with pytest.raises(AnalysisError, match=r"belongs to other pixels than those of p\.ome\.tif now; calibrate"):
         saved_calibration(open_slide(prediction.slide.source))
+
+
+def test_what_a_calibration_leaves_out_is_combined_with_unfinished_tiles() -> None:
+    random = np.random.default_rng(0)
+    fine = FinishedTiles(random.random((125, 120)) > 0.3, cell_px=8, left_out="regions are left out")
+    tiles = FinishedTiles(np.array([[True, False], [True, True]]))
+    both = in_all([tiles, None, fine])
+    everywhere = slice(0, 1000), slice(0, 960)
+    expected = np.kron(fine.cells, np.ones((8, 8), bool)) & tiles.within(*everywhere)
+    assert np.array_equal(both.within(*everywhere), expected)
+    # a coarse pixel counts where every fine pixel under it does, at the edge of the slide too
+    coarse = both.within(slice(0, 250), slice(0, 240), (4.0, 4.0))
+    assert np.array_equal(coarse, expected.reshape(250, 4, 240, 4).all(axis=(1, 3)))
+    part = both.cut(slice(100, 300), slice(40, 400))
+    assert np.array_equal(part.within(slice(0, 200), slice(0, 360)), expected[100:300, 40:400])
+    assert both.words == "regions are left out; elsewhere, only tiles that all predictions have are measured"
+    assert in_all([fine, fine]).words == "regions are left out"
+    assert fine.facts == {"left_out": "regions are left out", "digest": fine.digest}

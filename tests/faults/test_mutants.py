@@ -19,6 +19,8 @@ import zarr
 from napari_hrpn.experiments import read_study
 from napari_hrpn.inference import PredictionSettings, predict_slide
 from napari_hrpn.models import load_checkpoint, save_checkpoint
+from napari_hrpn.models.bioimageio import write_package
+from napari_hrpn.models.package_import import import_package
 from napari_hrpn.reports.cohort import cohort_differences, cohort_rows, cohort_summary
 from napari_hrpn.reports.folder import read_evaluation
 from napari_hrpn.slides import SlideError, open_slide, read_geojson, read_regions, region_mask
@@ -83,6 +85,15 @@ def checkpoint(folder: Path) -> Path:
     return path
 
 
+def package(folder: Path) -> Path:
+    write_package(checkpoint(folder), folder / "package.zip")
+    return folder / "package.zip"
+
+
+def imported(path: Path, folder: Path) -> None:
+    import_package(path, folder / "imported.safetensors", overwrite=True)
+
+
 def study(folder: Path) -> Path:
     return write_study(folder, 'title = "mice"\nmodels = ["hrpn", "ganda"]\n[settings]\nseed = 3')
 
@@ -104,6 +115,7 @@ BYTES: dict[str, Kind] = {
     "TIFF": (plain_tiff, lambda path, _: look_at(path)),
     "GeoJSON": (geojson, lambda path, _: region_mask(read_geojson(path), SHAPE)),
     "checkpoint": (checkpoint, lambda path, _: load_checkpoint(path)),
+    "model package": (package, imported),
     "study": (study, lambda path, _: read_study(path)),
     "run folder": (run_request, lambda path, _: RunFolder(path.parent).request()),
     "label image": (label_image, lambda path, _: read_regions(path, SHAPE)),

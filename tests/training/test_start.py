@@ -166,12 +166,6 @@ def test_a_checkpoint_is_named_by_file_or_by_the_name_of_a_bundled_one(parent: P
         checkpoint_path("synthetics")
 
 
-def test_a_start_lowers_the_rate_of_a_recipe_with_a_cycle_unless_it_is_given() -> None:
-    assert recipe_settings(start="synthetic").learning_rate < recipe_settings().learning_rate / 2
-    assert recipe_settings(start="synthetic", learning_rate=0.01).learning_rate == 0.01
-    assert recipe_settings("paper", start="x").learning_rate == recipe_settings("paper").learning_rate
-
-
 def test_warnings_of_a_start_that_fits_but_may_mislead(parent: Path, entries: tuple[SlideEntry, ...]) -> None:
     tumours = [replace(entry, tumour=name) for entry, name in zip(entries, "XYA", strict=True)]
     save_checkpoint(lively(settings_of(), replace(CARD, pixel_size_um=0.5)), parent)

@@ -20,6 +20,7 @@ from napari_hrpn.cli.demo import demo
 from napari_hrpn.cli.evaluate import evaluate
 from napari_hrpn.cli.exchange import export, import_
 from napari_hrpn.cli.info import cache, info
+from napari_hrpn.cli.models import models
 from napari_hrpn.cli.options import with_options
 from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
@@ -60,8 +61,9 @@ for command, short_help in (
     (train, "Train a network on slides in which the probe was imaged"),
     (cross_validate, "Run a study: cross-validation, final model, test, ablations"),
     (evaluate, "Compare predictions with the imaged probe, as one page"),
-    (calibrate, "Calibrate a prediction by regions in which the probe was imaged"),
+    (calibrate, "Calibrate a prediction by a few imaged regions"),
     (report, "Combine evaluations of several tumours in one page"),
+    (models, "List the checkpoints that come with the program"),
     (export, "Write a checkpoint as a model that other programs can run"),
     (import_, "Make a checkpoint from an exported model"),
     (cache, "Show or delete the cached coarse levels of slides"),

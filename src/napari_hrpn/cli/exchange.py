@@ -17,7 +17,9 @@ _FORMAT = "bioimageio"
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .safetensors file, or synthetic.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A .safetensors file, or the name of a bundled checkpoint.")
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT.zip", help="The package to write.")],
     channels: StainOptions,
     plane: PlaneOptions,
@@ -59,10 +61,10 @@ def export(
     if slide is None and (channels or plane):
         msg = f"--{next(iter((*channels, *plane))).replace('_', '-')} is about a slide; give it together with --slide."
         raise CommandError(msg)
-    from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+    from napari_hrpn.models import checkpoint_path, load_checkpoint
     from napari_hrpn.models.bioimageio import scaling_in_words, write_package
 
-    path = bundled_checkpoint() if str(checkpoint) == "synthetic" else checkpoint
+    path = checkpoint_path(checkpoint)
     network = load_checkpoint(path)
     ranges = None if slide is None else _ranges(network, slide, channels, plane)
     scaling = write_package(path, output, ranges, authors=author or (), licence=licence, overwrite=overwrite)

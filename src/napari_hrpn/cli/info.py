@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from napari_hrpn.cli.models import card_facts
 from napari_hrpn.cli.options import PlaneOptions, opening
 from napari_hrpn.cli.terminal import CommandError
 
@@ -61,8 +62,7 @@ def _show_card(name: str, *, as_json: bool) -> None:
 
     checkpoint = load_checkpoint(checkpoint_path(name))
     if as_json:
-        facts = {"architecture": checkpoint.architecture, "digest": checkpoint.digest, **asdict(checkpoint.card)}
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(card_facts(checkpoint), indent=2, ensure_ascii=False))
     else:
         typer.echo(checkpoint.card.summary())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from napari_hrpn.cli.terminal import (
     stop_on_signals,
 )
 from napari_hrpn.core import Progress, relayed
+from napari_hrpn.core.errors import PredictionWarning
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.settings.networks import BUNDLED
 
@@ -35,16 +37,16 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
-CheckpointOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CHECKPOINT",
-        help=f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); synthetic if not given.",
-    ),
-]
+_DEFAULT = "synthetic"
+_NONE_CHOSEN = (
+    f"no checkpoint was chosen, so {_DEFAULT} predicts, which has seen only computer-made tumours; choose one with "
+    "--checkpoint (napari-hrpn models lists them)."
+)
+_HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {_DEFAULT} if not given."
+CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
 _MEMBERS_HELP = (
-    f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); synthetic if not given. Several "
-    "are an ensemble, which predicts their mean and, as a second channel, the standard deviation between them."
+    f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
+    "between them."
 )
 
 
@@ -105,7 +107,9 @@ def predict(
 
         if processes.scheduler is None:
             choose_device(settings.device)
-        members = _members(checkpoint or ["synthetic"], study)
+        if not (checkpoint or study):
+            warnings.warn(_NONE_CHOSEN, PredictionWarning, stacklevel=1)
+        members = _members(checkpoint or [_DEFAULT], study)
         _check_roles(members[0], channels)
         request = _Request(members, settings, channels, opening(plane), overwrite, profile)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)

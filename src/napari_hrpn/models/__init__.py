@@ -1,9 +1,9 @@
 """Networks, their receptive field, and their checkpoint file."""
 
+from napari_hrpn.models.card import ModelCard
 from napari_hrpn.models.checkpoint import (
     Checkpoint,
     CheckpointError,
-    ModelCard,
     bundled_checkpoint,
     checkpoint_path,
     load_checkpoint,

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.models.checkpoint import Checkpoint, ModelCard
+    from napari_hrpn.models.card import ModelCard
+    from napari_hrpn.models.checkpoint import Checkpoint
     from napari_hrpn.models.scaling import IntensityScaling
 
     Ranges = Sequence[tuple[float, float]]
@@ -130,7 +131,7 @@ class _Package:
         network.network.load_state_dict(dict(self.checkpoint.weights))
         image = self._test_image()
         with torch.inference_mode():
-            predicted = network(torch.from_numpy(image.astype(np.float32))).numpy()
+            predicted = network(torch.from_numpy(image)).numpy()
         return {
             README: self._readme().encode(),
             CHECKPOINT: checkpoint,
@@ -141,8 +142,8 @@ class _Package:
             _TEST_OUTPUT: _written(lambda array, file: np.save(file, array), predicted),
         }
 
-    def _test_image(self) -> NDArray[np.generic]:
-        """A phantom of the smallest size, in the pixel type and grey levels of the training slides."""
+    def _test_image(self) -> NDArray[np.float32]:
+        """A phantom of the smallest size, in the grey levels of the training slides."""
         card, side = self.checkpoint.card, self.smallest
         stains = phantom_slide("tiny", size=side, seed=1).slide.levels[0][:2].compute().astype(np.float64)
         # an input other than nuclei gets the picture of the vessels
@@ -154,7 +155,8 @@ class _Package:
         if np.issubdtype(card.dtype, np.integer):
             limits = np.iinfo(card.dtype)
             image = np.clip(np.rint(image), limits.min, limits.max)
-        return image.astype(card.dtype)[None]
+        # in the type that the description states, as bioimageio.spec 0.5.3 demands
+        return image.astype(np.float32)[None]
 
     def _readme(self) -> str:
         card, stride = self.checkpoint.card, self.checkpoint.settings.stride

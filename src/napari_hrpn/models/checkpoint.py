@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors
@@ -19,11 +18,9 @@ from safetensors.torch import save
 
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.architectures import architecture_of, built, settings_class
+from napari_hrpn.models.card import ModelCard
 from napari_hrpn.models.checkpoint_header import read_record
-from napari_hrpn.models.scaling import IntensityScaling
-from napari_hrpn.settings import DISTANCE, VESSELS
 from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS
-from napari_hrpn.settings.vessel_distance import VesselDistance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,116 +32,10 @@ if TYPE_CHECKING:
 _FORMAT = "napari-hrpn checkpoint 1"
 # headers have some kilobytes; a damaged file may state any length
 _MOST_HEADER_BYTES = 16 << 20
-_QUANTILES = 7
-_PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """Facts about a checkpoint: inputs, target, scaling, and how it was trained.
-
-    Attributes
-    ----------
-    title, description : str
-        Texts for people.
-    input_roles : tuple of str
-        Stain of each input channel, in order: "nuclei", "vessels", or the name of another stain; "distance" is derived
-        from the vessels.
-    target : str
-        Stain that is predicted.
-    scaling : IntensityScaling
-        From grey levels to the network's numbers and back.
-    pixel_size_um : float or None
-        Pixel size of the slides trained on, in µm.
-    dtype : str
-        Pixel type of the slides trained on.
-    input_ranges : tuple of (float, float)
-        1st and 99.5th percentile of each input over the tissue trained on, in grey levels.
-    input_quantiles : tuple of tuple of tuple of float
-        For each slide trained on and each input, seven quantiles over the tissue, in the network's numbers.
-    resamples : bool
-        Whether every slide is brought to `pixel_size_um`, in training and in prediction.
-    distance : VesselDistance or None
-        How the distance to vessels is made, if it is one of the inputs.
-    recipe, split, metrics, versions : dict
-        Settings of the training, slides by part, what was reached, and versions of the packages.
-    parent : dict
-        The checkpoint that the training began with: digest, title, file, frozen parts, and the tumours that it or its
-        own parents have seen; empty if it began with random weights.
-    """
-
-    title: str = "untitled"
-    description: str = ""
-    input_roles: tuple[str, ...] = ("nuclei", "vessels")
-    target: str = "probe"
-    scaling: IntensityScaling = field(default_factory=IntensityScaling)
-    pixel_size_um: float | None = None
-    dtype: str = "uint8"
-    input_ranges: tuple[tuple[float, float], ...] = ()
-    input_quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
-    resamples: bool = False
-    distance: VesselDistance | None = None
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    split: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-    parent: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.pixel_size_um is not None and not 0 < self.pixel_size_um < math.inf:
-            msg = f"the card has a pixel size of {self.pixel_size_um} µm; expected more than 0."
-            raise ValueError(msg)
-        if self.dtype not in _PIXEL_TYPES:
-            msg = f"the card has the pixel type {self.dtype!r}; expected one of {', '.join(_PIXEL_TYPES)}."
-            raise ValueError(msg)
-        quantiles = np.array(self.input_quantiles, dtype=object)
-        if len(quantiles) and quantiles.shape[1:] != (len(self.input_roles), _QUANTILES):
-            msg = f"the card has quantiles of shape {quantiles.shape}; expected {_QUANTILES} for each slide and input."
-            raise ValueError(msg)
-        if self.resamples and self.pixel_size_um is None:
-            msg = "the card says that slides are resampled but has no pixel size; expected one."
-            raise ValueError(msg)
-        if (self.distance is not None) != (DISTANCE in self.input_roles) or (
-            self.distance is not None and VESSELS not in self.input_roles
-        ):
-            msg = f"the card has the inputs {', '.join(self.input_roles)} and derives {self.distance}; expected both."
-            raise ValueError(msg)
-        if len(self.input_ranges) not in (0, len(self.input_roles)):
-            msg = f"the card has {len(self.input_ranges)} ranges for {len(self.input_roles)} inputs; expected one each."
-            raise ValueError(msg)
-
-    @property
-    def stains(self) -> tuple[str, ...]:
-        """Inputs that are channels of a slide, and not derived from others, in order."""
-        return tuple(role for role in self.input_roles if role != DISTANCE)
-
-    def summary(self) -> str:
-        """Return the card as Markdown."""
-        size = "unknown" if self.pixel_size_um is None else f"{self.pixel_size_um:g} µm"
-        lines = [f"# {self.title}", "", self.description, ""]
-        lines += [
-            f"- Inputs: {', '.join(self.input_roles)} -> {self.target}",
-            f"- Pixel size: {size}{', to which slides are resampled' * self.resamples}; pixel type: {self.dtype}",
-        ]
-        for heading in ("metrics", "split", "parent", "recipe", "versions"):
-            if heading == "parent" and not self.parent:
-                continue
-            lines += ["", f"## {heading.capitalize()}", ""]
-            facts = getattr(self, heading).items()
-            lines += [f"- {key.replace('_', ' ')}: {_in_words(value)}" for key, value in facts] or ["- not recorded"]
-        return "\n".join(lines) + "\n"
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.5g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_in_words, value)) or "none"
-    return "none" if value is None else str(value)
 
 
 @dataclass(frozen=True, eq=False)

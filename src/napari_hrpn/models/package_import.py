@@ -6,7 +6,6 @@ A package may come from a stranger: nothing in it is unpacked under its own name
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -34,20 +33,18 @@ _SHOWN = 60
 
 def import_package(path: Path, output: Path, *, overwrite: bool = False) -> Checkpoint:
     """Write the checkpoint that a package was made from, and return it."""
+    with _opened(path) as archive:
+        recorded = _recorded(path, _described(path, archive))
+        contents = {name: _content(path, archive, name, digest) for name, digest in recorded.items()}
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / CHECKPOINT
-        with _opened(path) as archive:
-            recorded = _recorded(path, _described(path, archive))
-            for name, digest in recorded.items():
-                _check(path, archive, name, digest)
-            with archive.open(CHECKPOINT) as member, copy.open("wb") as file:
-                shutil.copyfileobj(member, file)
+        copy.write_bytes(contents[CHECKPOINT])
         try:
             checkpoint = load_checkpoint(copy)
         except CheckpointError as error:
             raise CheckpointError(f"{path.name}: {error}") from error
-        with partial_output(output, path, overwrite=overwrite) as partial:
-            shutil.copyfile(copy, partial)
+    with partial_output(output, path, overwrite=overwrite) as partial:
+        partial.write_bytes(contents[CHECKPOINT])
     return checkpoint
 
 
@@ -64,7 +61,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         raise
     # RuntimeError is what zipfile raises of encrypted files, NotImplementedError of methods that it does not know
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
-        msg = f"{path.name} is damaged or not a zip archive ({error}); {_EXPECTED}."
+        msg = f"{path.name} is damaged or not a zip archive ({str(error)[:_SHOWN]}); {_EXPECTED}."
         raise CheckpointError(msg) from error
 
 
@@ -102,8 +99,8 @@ def _recorded(path: Path, description: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(recorded.get(name)) for name in WEIGHTS}
 
 
-def _check(path: Path, archive: zipfile.ZipFile, name: str, digest: str) -> None:
-    """Refuse a file that is missing, too large, or not the one that was exported."""
+def _content(path: Path, archive: zipfile.ZipFile, name: str, digest: str) -> bytes:
+    """Content of a file, if it is there, not too large, and as it was exported."""
     if name not in archive.namelist():
         msg = f"{path.name} lacks {name}; get it again."
         raise CheckpointError(msg)
@@ -111,11 +108,12 @@ def _check(path: Path, archive: zipfile.ZipFile, name: str, digest: str) -> None
     if size > _MOST_BYTES:
         msg = f"{path.name} states {size:,} bytes for {name}; expected {_MOST_BYTES:,} at most."
         raise CheckpointError(msg)
-    found = hashlib.sha256(archive.read(name)).hexdigest()
-    if found != digest:
+    content = archive.read(name)
+    if hashlib.sha256(content).hexdigest() != digest:
         # weights that another program trained further are not in the checkpoint
         msg = (
             f"{path.name} has another {name} than was exported: it is damaged, or another program "
             "changed it; get the package as it was exported."
         )
         raise CheckpointError(msg)
+    return content

@@ -1,134 +1,27 @@
-"""Settings of a training, and the published and the fast recipes."""
+"""Settings of a training: patches, augmentation, optimiser, time and devices."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
-from napari_hrpn.core.options import Option, check_options
-from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS, NO_AUGMENTATION
+from napari_hrpn.core.options import Option
+from napari_hrpn.settings.networks import NO_AUGMENTATION
+from napari_hrpn.settings.trained_network import TrainedNetwork
 
-VESSELS, DISTANCE = "vessels", "distance"
-"""Roles of inputs that the program knows: the distance to vessels is not a channel of a slide but derived from one."""
-_STARTED_SHARE, _STARTED_WARM_UP = 0.25, 0.1
-"""Learning rate of a training with a start, over that of the recipe, and its shorter warm-up."""
+_OF_RANGE = "in each input of a patch, as a share of its range of grey levels in the tissue"
+_OF_ITSELF = "that is added to each input of a patch, as a share of its own light"
 
 
 def _share(title: str, words: str, flag: str = "", step: float = 0.05) -> Option:
-    return Option(
-        title=title,
-        help=words,
-        minimum=0,
-        maximum=1,
-        is_share=True,
-        step=step,
-        flag=flag,
-        metavar="SHARE" if flag else None,
-    )
+    return Option(title=title, help=words, flag=flag, metavar="SHARE", minimum=0, maximum=1, step=step, is_share=True)
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingSettings(TrainedNetwork):
     """How a network is trained."""
 
-    model: Annotated[
-        str,
-        Option(
-            title="Model",
-            help=f"Network: {'; '.join(f'{network.name}, {network.summary}' for network in NETWORKS.values())}.",
-            titles={network.name: network.title for network in NETWORKS.values()},
-            flag="--model",
-            metavar="NAME",
-        ),
-    ] = HRPN.name
-    recipe: Annotated[
-        Literal["paper", "fast"],
-        Option(
-            title="Recipe",
-            help="Source of all options that are not given. fast: random crops, AdamW with one learning rate cycle, "
-            "averaged weights; minutes on a few slides, even without a GPU. paper: exactly as published (Xu et al. "
-            "2023), a grid of 512 px patches, RMSprop, a learning rate of 0.00001 and no scaling; hours on a GPU.",
-            titles={"fast": "Fast", "paper": "Paper"},
-            flag="--recipe",
-            metavar="NAME",
-        ),
-    ] = "fast"
-    channels: Annotated[
-        tuple[str, ...],
-        Option(
-            title="Inputs",
-            help="Input stains, in order, such as nuclei,vessels. Any other stain can be added, with its channel in "
-            "each slide; distance is the distance to the nearest vessel, which is derived from the vessels.",
-            flag="--inputs --channels",
-            metavar="ROLE,ROLE",
-        ),
-    ] = ("nuclei", "vessels")
-    target: Annotated[
-        str, Option(title="Target", help="Stain to predict; probe if not given.", flag="--target", metavar="ROLE")
-    ] = "probe"
-    pixel_um: Annotated[
-        float | None,
-        Option(
-            title="Pixel size",
-            help="Pixel size at which the network works. Slides are resampled to it, from the stored level that fits, "
-            "and a prediction comes back on the slide's own pixels. At 0.55 µm HRPN sees 105 µm far, at a quarter of "
-            "the cost of 0.27 µm.",
-            minimum=0.05,
-            maximum=100,
-            step=0.05,
-            unit="µm",
-            automatic="The slides' own",
-            noun="pixel size",
-            flag="--pixel-um",
-            metavar="UM",
-        ),
-    ] = None
-    branches: Annotated[
-        int,
-        Option(
-            title="Branches",
-            help="Resolutions that HRPN works on at the same time, 1 to 4.",
-            minimum=1,
-            maximum=4,
-            flag="--branches",
-            metavar="N",
-        ),
-    ] = 4
-    upsampling: Annotated[
-        Literal["bilinear", "transposed"],
-        Option(
-            title="Upsampling",
-            help="How HRPN makes coarse features fine again: bilinear or transposed.",
-            titles={"bilinear": "Bilinear", "transposed": "Transposed convolution"},
-            flag="--upsampling",
-            metavar="KIND",
-        ),
-    ] = "bilinear"
-    start: Annotated[
-        str | None,
-        Option(
-            title="Start from",
-            help="Checkpoint whose weights this training begins with: a file, or the name of a bundled one "
-            f"({', '.join(BUNDLED)}). Model, branches and upsampling must be the same, and all its inputs must be "
-            "among the inputs; an input that is new begins with zero weights. Grey levels are scaled to this "
-            "training's slides, by the same rule as before: by percentiles, or not at all. The learning rate is "
-            f"{_STARTED_SHARE:.0%} of the recipe's, unless given.",
-            automatic="Random weights",
-            flag="--start",
-            metavar="CHECKPOINT",
-        ),
-    ] = None
-    freeze: Annotated[
-        tuple[str, ...],
-        Option(
-            title="Freeze",
-            help="Parts of the network that stay as the start has them, weights and batch statistics, with commas "
-            f"between: {'; '.join(f'of {row.title} ' + ', '.join(row.stages) for row in NETWORKS.values())}.",
-            flag="--freeze",
-            metavar="STAGE,STAGE",
-        ),
-    ] = ()
     sampling: Annotated[
         Literal["grid", "crops"],
         Option(
@@ -243,15 +136,7 @@ class TrainingSettings:
             metavar="X",
         ),
     ] = 1.6
-    offset: Annotated[
-        float,
-        _share(
-            "Offset",
-            "Largest random shift of each input of a patch, as a share of its range of grey levels in the tissue.",
-            "--offset",
-            0.01,
-        ),
-    ] = 0.05
+    offset: Annotated[float, _share("Offset", f"Largest random shift {_OF_RANGE}.", "--offset", 0.01)] = 0.05
     blur_px: Annotated[
         float,
         Option(
@@ -265,20 +150,9 @@ class TrainingSettings:
             flag="--blur",
             metavar="PX",
         ),
-    ] = 1.0
-    haze: Annotated[
-        float,
-        _share("Haze", "Largest random share of light out of focus that is added to each input of a patch.", "--haze"),
-    ] = 0.1
-    noise: Annotated[
-        float,
-        _share(
-            "Noise",
-            "Largest standard deviation of the noise that is added to each input of a patch, as a share of its range.",
-            "--noise",
-            0.01,
-        ),
-    ] = 0.02
+    ] = 0.5
+    haze: Annotated[float, _share("Haze", f"Largest random light out of focus {_OF_ITSELF}.", "--haze")] = 0.05
+    noise: Annotated[float, _share("Noise", f"Largest random noise {_OF_RANGE}.", "--noise", 0.01)] = 0.01
     padding_counts: Annotated[
         bool,
         Option(
@@ -357,81 +231,15 @@ class TrainingSettings:
     ] = 1
 
     def __post_init__(self) -> None:
-        check_options(self, TrainingError)
-        if not self.channels or len(set(self.channels)) < len(self.channels) or self.target in self.channels:
-            msg = (
-                f"input channels are {', '.join(self.channels) or 'none'}; expected different ones without the target."
-            )
-            raise TrainingError(msg)
-        if DISTANCE in self.channels and VESSELS not in self.channels[: self.channels.index(DISTANCE)]:
-            msg = (
-                f"input channels are {', '.join(self.channels)}; expected {VESSELS} before {DISTANCE}, which is "
-                "derived from it."
-            )
-            raise TrainingError(msg)
+        super().__post_init__()
         if self.patch_px % self.stride:
             msg = f"patches are {self.patch_px} px; expected a multiple of {self.stride} px, the network's stride."
-            raise TrainingError(msg)
-        if self.freeze and self.start is None:
-            msg = (
-                f"{', '.join(self.freeze)} cannot be frozen at random weights; name the checkpoint to start from, or "
-                "freeze nothing."
-            )
             raise TrainingError(msg)
         if self.devices > self.batch:
             msg = f"a batch has {self.batch} patches for {self.devices} devices; expected at least one for each."
             raise TrainingError(msg)
 
     @property
-    def stains(self) -> tuple[str, ...]:
-        """Inputs that are channels of a slide, and not derived from others, in order."""
-        return tuple(role for role in self.channels if role != DISTANCE)
-
-    @property
     def augments(self) -> bool:
         """Whether the inputs of patches are changed at random."""
         return any(getattr(self, name) != off for name, off in NO_AUGMENTATION.items())
-
-    @property
-    def stride(self) -> int:
-        """Pixels of the input per pixel of the network's coarsest part."""
-        network = NETWORKS[self.model]
-        # each further branch halves the resolution once more
-        return network.stride << (self.branches - 1) if "branches" in network.options else network.stride
-
-
-def recipe_settings(recipe: str = "fast", model: str = HRPN.name, **changes: object) -> TrainingSettings:
-    """Settings of a recipe, with changes.
-
-    Parameters
-    ----------
-    recipe : {"paper", "fast"}
-        "paper" is as published (Xu et al. 2023; for GANDA its own paper and theirs); "fast" reaches the same
-        validation loss in a small part of the time.
-    model : str
-        Name of a network of the table, such as "hrpn".
-    **changes
-        Fields of `TrainingSettings` that differ.
-
-    Returns
-    -------
-    TrainingSettings
-        With the recipe's values in all other fields.
-
-    Raises
-    ------
-    TrainingError
-        In one sentence, when there is no such recipe or a field is out of its range.
-    """
-    if model not in NETWORKS:
-        msg = f"there is no model {model!r}; expected one of {', '.join(NETWORKS)}."
-        raise TrainingError(msg)
-    recipes = NETWORKS[model].recipes
-    if recipe not in recipes:
-        msg = f"there is no recipe {recipe!r} for the model {model!r}; expected {' or '.join(recipes)}."
-        raise TrainingError(msg)
-    settings = TrainingSettings(model=model, recipe=recipe, **recipes[recipe])  # type: ignore[arg-type]
-    if changes.get("start") is not None and settings.schedule == "cosine":
-        rate = _STARTED_SHARE * settings.learning_rate
-        settings = replace(settings, learning_rate=rate, warm_up=_STARTED_WARM_UP)
-    return replace(settings, **changes)  # type: ignore[arg-type]

@@ -213,9 +213,10 @@ class FinishedTiles:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Numbers of tiles, for JSON."""
-        facts = {"finished": self.number, "total": self.total, "tile_px": self.tile_px, "digest": self.digest}
-        return {**facts, "left_out": self.left_out} if self.left_out else facts
+        """Numbers of tiles, or words on what is left out, for JSON."""
+        if self.left_out:
+            return {"left_out": self.left_out, "digest": self.digest}
+        return {"finished": self.number, "total": self.total, "tile_px": self.tile_px, "digest": self.digest}
 
     def within(self, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)) -> NDArray[np.bool_]:
         """Which pixels of a rectangle of a level are predicted.

@@ -123,6 +123,7 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
         dtype=str(first.dtype),
         input_ranges=material.measured.input_ranges,
         input_quantiles=material.quantiles,
+        n_sections=len({slide.entry.path for slide in split.train}),
         recipe={**asdict(settings), "channels": list(settings.channels)},
         split={**names, "note": split.note},
         metrics={

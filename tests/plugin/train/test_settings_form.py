@@ -184,7 +184,7 @@ def test_a_learning_rate_can_be_typed(form, qtbot):
     assert box.value() == pytest.approx(1e-4)
 
 
-def test_a_start_lowers_the_rate_and_can_freeze_and_none_undoes_both(form, tmp_path):
+def test_stages_can_be_frozen_where_there_is_a_start(form):
     start, freeze = form.fields["start"], form.fields["freeze"]
     assert not freeze.enabled
     changes = []
@@ -199,10 +199,6 @@ def test_a_start_lowers_the_rate_and_can_freeze_and_none_undoes_both(form, tmp_p
     form.fields["recipe"].value = "fast"
     start.value = None
     assert form.settings() == recipe_settings()
-    # a rate that the user has chosen stays
-    form.fields["learning_rate"].value = 0.01
-    start.value = "synthetic"
-    assert form.settings().learning_rate == 0.01
 
 
 def test_a_file_to_start_from_is_chosen_by_the_button_and_comes_back_with_a_run(form, tmp_path, monkeypatch):

@@ -242,21 +242,17 @@ class TrainingForm(ProcessorForm):
     def _take_recipe(self) -> None:
         network, name = NETWORKS[self.fields["model"].value], self.fields["recipe"].value
         # not every network has been published with a recipe
-        name = name if name in network.recipes else next(iter(network.recipes))
-        recipe = recipe_settings(name, network.name, start=self.fields["start"].value)
+        recipe = recipe_settings(name if name in network.recipes else next(iter(network.recipes)), network.name)
         devices = min(self.fields["devices"].value, recipe.batch)
         self.show_options(replace(recipe, devices=devices), keep=_KEPT)
 
     def _take_start(self, start: str | None) -> None:
-        """Lower the learning rate of the recipe for a start, or restore it, unless the user has changed it."""
-        shown: TrainingSettings = self._base
-        before, after = (recipe_settings(shown.recipe, shown.model, start=name) for name in (shown.start, start))
-        rates = {name: getattr(after, name) for name in ("learning_rate", "warm_up")}
-        if self.fields["learning_rate"].value != before.learning_rate:
-            rates = {}
-        freeze = self.fields["freeze"].value if start else ()
-        changed = {**{name: field.value for name, field in self.fields.items()}, **rates, "freeze": freeze}
-        self.show_options(replace(self._base, **changed))
+        """Let stages be frozen only where there is a start."""
+        freeze = self.fields["freeze"]
+        freeze.enabled = start is not None
+        if start is None:
+            freeze.native.clear()
+        self.changed.emit(self)
 
     def _fill(self, settings: TrainingSettings, keep: Collection[str]) -> None:
         if "start" not in keep:
@@ -268,7 +264,7 @@ class TrainingForm(ProcessorForm):
             # a run of another machine keeps its number of devices, which the user can lower
             self._limit_devices(settings.devices, settings.devices)
         devices.value = settings.devices
-        self.fields["freeze"].enabled = settings.start is not None
+        self.fields["freeze"].enabled = self.fields["start"].value is not None
         for name in {option for network in NETWORKS.values() for option in network.options}:
             self.fields[name].enabled = name in NETWORKS[settings.model].options
 

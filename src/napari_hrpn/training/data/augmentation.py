@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 NOT_IMAGES = ("distance",)
 """Roles of inputs that are derived from others and have no grey levels to change."""
-_HAZE_PX = 31
-"""Width of the two mean filters that make light out of focus: together about a Gaussian with a sigma of 13 px."""
+_HAZE_PX, _HAZE_STEP_PX = 32, 4
+"""Width of the two mean filters that make light out of focus, together about a Gaussian with a sigma of 13 px, and the
+grid on which they work: a finer one takes five times as long, and the light differs by less than the noise."""
 
 
 class Augmentation:
@@ -37,19 +38,21 @@ class Augmentation:
             low, high = ranges[index]
             blur, haze, noise = random.uniform(0, [settings.blur_px, settings.haze, settings.noise])
             gain, offset = settings.gain ** random.uniform(-1, 1), settings.offset * random.uniform(-1, 1)
-            image = inputs[index] - low
+            image = inputs[index]
+            image -= low
             if blur:
-                image = ndimage.gaussian_filter(image, blur, mode="nearest", truncate=3)
+                ndimage.gaussian_filter(image, blur, output=image, mode="nearest", truncate=3)
             if haze:
                 image += np.float32(haze) * _out_of_focus(image)
             image *= np.float32(gain)
             image += low + np.float32(offset) * (high - low)
             if noise:
                 image += np.float32(noise) * (high - low) * random.standard_normal(image.shape, np.float32)
-            inputs[index] = image
 
 
 def _out_of_focus(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    coarse = image[::_HAZE_STEP_PX, ::_HAZE_STEP_PX]
     for _ in range(2):
-        image = ndimage.uniform_filter(image, _HAZE_PX, mode="nearest")
-    return image
+        coarse = ndimage.uniform_filter(coarse, _HAZE_PX // _HAZE_STEP_PX, mode="nearest")
+    height, width = image.shape
+    return coarse.repeat(_HAZE_STEP_PX, axis=0).repeat(_HAZE_STEP_PX, axis=1)[:height, :width]
