@@ -113,7 +113,7 @@ def test_deciles_and_spread_are_those_of_the_pixels_in_memory(pixels) -> None:
         edge = 2.0 ** (math.floor(2 * math.log2(row.sd)) / 2) if row.sd else 0.0
         inside = (sd >= edge) & (sd < edge * math.sqrt(2)) if row.sd else sd == 0
         assert (row.n, row.sd) == (inside.sum(), pytest.approx(np.sqrt(np.mean(sd[inside] ** 2)), rel=1e-9))
-        assert row.rmse == pytest.approx(np.sqrt(np.mean(error[inside] ** 2)), rel=1e-9)
+        assert row.error == pytest.approx(np.sqrt(np.mean(error[inside] ** 2)), rel=1e-9)
 
 
 def test_floating_point_images_have_deciles_too(pixels) -> None:

@@ -155,7 +155,7 @@ def _uncertainty(page: Page, content: Plain) -> None:
     page.table(
         ["by SD", "SD", "RMSE", "n, px"],
         [
-            [name, *(number(row[key]) for key in ("sd", "rmse", "n"))]
+            [name, *(number(row[key]) for key in ("sd", "error", "n"))]
             for name, one in found.items()
             for row in one["spread"]
         ],

@@ -35,7 +35,7 @@ class SpreadError:
 
     n: int
     sd: float  # root mean square of the standard deviations
-    rmse: float  # root mean square of the errors
+    error: float  # root mean square of the errors
 
 
 @dataclass(frozen=True)
