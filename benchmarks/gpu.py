@@ -211,7 +211,7 @@ def reading_alone(slide: Slide, settings: PredictionSettings) -> float:
 
     checkpoint = bundled()
     predictor = Predictor(checkpoint, settings.device, settings.precision)
-    plan = make_plan(slide, checkpoint, predictor, Path("/nonexistent/none.ome.zarr"), settings, None)
+    plan = make_plan(slide, [checkpoint], [predictor], Path("/nonexistent/none.ome.zarr"), settings, None)
     chunks = ChunkCache(engine.KEPT_BYTES, engine.DECODING_THREADS)
     started = time.perf_counter()
     with ThreadPoolExecutor(engine.READERS) as readers:

@@ -3,8 +3,10 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from napari_hrpn.cli.entry import app
 from napari_hrpn.cli.predict import output_places, parse_region
 from napari_hrpn.cli.terminal import CommandError, duration, follow
 from napari_hrpn.core import Progress
+from napari_hrpn.experiments import ResultRow, write_results
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, save_checkpoint
 from napari_hrpn.slides import open_slide, slide_name
 
@@ -132,6 +135,30 @@ def test_prediction_is_aligned_and_a_second_run_does_nothing(
     assert "already complete" in capsys.readouterr().out
 
 
+def test_several_checkpoints_or_a_study_make_a_prediction_with_its_deviation(
+    tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    row = ResultRow(
+        "hrpn", "nuclei", 1, False, "T1", "T1", "T1", "validation", True, "tissue", 1, 1, 0, 48, 0.5, 9, 255
+    )  # fmt: skip
+    write_results([row, replace(row, fold="T2")], study)
+    for fold in ("T1", "T2"):
+        place = study / "runs" / f"hrpn-nuclei-1-branch-without-{fold}" / "checkpoint.safetensors"
+        place.parent.mkdir(parents=True)
+        shutil.copy(checkpoint, place)
+    words = ("predict", tumour, "--core", 512, "--device", "cpu")
+    assert command(*words, "-o", tmp_path / "a", "--checkpoint", checkpoint, "--checkpoint", checkpoint) == 0
+    assert command(*words, "-o", tmp_path / "b", "--study", study) == 0
+    first, second = (open_slide(tmp_path / name / "tumour.predicted.ome.zarr") for name in "ab")
+    assert first.channel_names == second.channel_names == ("predicted probe", "sd")
+    np.testing.assert_array_equal(first.levels[0].compute(), second.levels[0].compute())
+    assert not first.levels[0][1].compute().any()
+    write_results([row, replace(row, model="mean", fold="T2")], study)
+    assert command(*words, "-o", tmp_path / "c", "--study", study) == 2
+    assert "no network without T2 yet" in capsys.readouterr().err
+
+
 def test_other_settings_are_refused_unless_overwriting(
     tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +211,10 @@ def test_one_bad_slide_does_not_stop_the_others(
         (["predict", "SLIDE", "-o", "OUT", "--region", "900:950,0:9"], "outside"),
         (["predict", "SLIDE", "-o", "OUT", "--nuclei", "SOX10"], "no channel 'SOX10'"),
         (["predict", "SLIDE", "-o", "OUT", "--checkpoint", "SLIDE"], "not a safetensors file"),
-        (["predict", "SLIDE", "-o", "OUT", "--checkpoint", "missing"], "cannot be read"),
+        (["predict", "SLIDE", "-o", "OUT", "--checkpoint", "missing"], "there is no checkpoint missing"),
+        (["predict", "SLIDE", "-o", "OUT", "--checkpoint", "CHECKPOINT", "--study", "s"], "leave one of them out"),
+        (["predict", "SLIDE", "-o", "OUT", "--study", "nowhere"], "no results of a study"),
+        (["predict", "SLIDE", "-o", "OUT", "--checkpoint", "CHECKPOINT", "--checkpoint", "synthetic"], "no ensemble: "),
         (["predict", "SLIDE", "-o", "SLIDE"], "is a file"),
         (["predict", "SLIDE", "other/tumour.zarr", "-o", "OUT"], "would both be written"),
         (["predict", "SLIDE", "other.tif", "-o", "OUT.zarr"], "one slide"),
@@ -210,7 +240,7 @@ def test_what_cannot_be_done_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     places = {"SLIDE": str(tumour), "CHECKPOINT": str(checkpoint), "OUT": "out"}
     words = [places.get(word, word) for word in words]
-    if words[0] == "predict" and "--checkpoint" not in words:
+    if words[0] == "predict" and not {"--checkpoint", "--study"} & set(words):
         words += ["--checkpoint", str(checkpoint)]
     assert run(words) == 2
     printed = capsys.readouterr().err
@@ -233,8 +263,6 @@ def test_a_bug_is_not_hidden_as_an_error_of_the_user(monkeypatch: pytest.MonkeyP
 def test_a_warning_is_one_line_and_said_once(
     tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
     from napari_hrpn.models import load_checkpoint
 
     other = load_checkpoint(checkpoint)

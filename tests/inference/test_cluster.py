@@ -105,6 +105,16 @@ def test_files_are_those_of_a_single_process(change, card, client, slides, tmp_p
     assert contents(path) == contents(predicted_alone(slides[0], tmp_path, settings, **card))
 
 
+def test_files_of_an_ensemble_are_those_of_a_single_process(client, slides, tmp_path):
+    members = [lively_checkpoint(1), lively_checkpoint(1, scaling=IntensityScaling("percentile", target_scale=20))]
+    path = tmp_path / "out.ome.zarr"
+    reports = list(predict_slides([partial(SlideRequest, slides[1], path)], members, client, PLAIN))
+    assert ends(reports)[0].error is None
+    with one_thread():
+        list(predict_slide(slides[1], members, tmp_path / "alone" / "out.ome.zarr", PLAIN))
+    assert contents(path) == contents(tmp_path / "alone" / "out.ome.zarr")
+
+
 def test_many_slides_pass_by_one_that_breaks_and_few_tasks_are_in_flight(client, slides, tmp_path, monkeypatch):
     in_flight, send = [], TaskPool.send
 

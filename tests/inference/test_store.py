@@ -63,7 +63,7 @@ def test_a_core_that_is_written_but_not_recorded_is_not_finished(tmp_path):
     first = next(iter(TileGrid(1300, 1100, 512, 0, 1))).core
     shared = store.write(first, np.ones((512, 512), np.float32))
     assert shared is not None
-    assert shared.shape == (256, 256)
+    assert shared.shape == (1, 256, 256)
     assert not PredictionStore(store.path).finished(first)
     store.record(first, shared)
     assert PredictionStore(store.path).finished(first)

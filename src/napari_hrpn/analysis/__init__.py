@@ -61,6 +61,7 @@ from napari_hrpn.analysis.statistics.iou import IouPoint, iou_at, iou_curve
 from napari_hrpn.analysis.statistics.mean_and_sd import MeanAndSd, mean_and_sd
 from napari_hrpn.analysis.statistics.regression import regression
 from napari_hrpn.analysis.statistics.spatial_autocorrelation import MORAN, morans_i
+from napari_hrpn.analysis.statistics.tumour_intervals import TumourFactor, tumour_factor
 from napari_hrpn.analysis.tissue.cell_density import CellDensity, CellSettings, cell_density
 from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
 from napari_hrpn.analysis.tissue.penetration import Beyond, Penetration, penetration
@@ -133,6 +134,7 @@ __all__ = [
     "SlideQuality",
     "Subareas",
     "TissueSettings",
+    "TumourFactor",
     "ValueCounts",
     "Vessel",
     "VesselFindings",
@@ -195,6 +197,7 @@ __all__ = [
     "tissue_mask",
     "tissue_percentiles",
     "tumour_bootstrap",
+    "tumour_factor",
     "update_blocks",
     "value_counts",
     "vessel_mask",

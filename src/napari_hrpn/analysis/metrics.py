@@ -5,76 +5,27 @@ A new metric of the pixels of a region is one more row of `METRICS`, see "Add a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_hrpn.analysis.region_numbers import Metric
 from napari_hrpn.analysis.scan.pair_counters import Windows
+from napari_hrpn.analysis.windows.gaussian import CRPS, LEVELS, SCORE, SCORED, SPREAD, covered, half_width
 from napari_hrpn.analysis.windows.ssim import SSIM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    import dask.array as da
+
     from napari_hrpn.analysis.region_numbers import RegionNumbers
     from napari_hrpn.analysis.statistics.bootstrap import Interval
-    from napari_hrpn.analysis.windows import Window
 
 PAGE, COHORT, COHORT_PAGE, COHORT_FIGURE, COLOCALIZATION = "page", "cohort", "cohort page", "cohort figure", "co-loc."
 ROI, ROI_FILE, ROI_DIFFERENCE = "ROI", "ROI, file alone", "ROI, from the first prediction"
 ROI_FIRST, ROI_COLOCALIZATION = "ROI, before more columns", "ROI, co-loc."
-STUDY = "study"
+STUDY, UNCERTAINTY = "study", "uncertainty"
 _EVERYWHERE = (PAGE, COHORT, COHORT_PAGE)
 _DRAWN = (*_EVERYWHERE, COHORT_FIGURE)
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number that measures how well a prediction agrees with the real channel in a region.
-
-    Attributes
-    ----------
-    key : str
-        Its name in JSON and CSV.
-    title : str
-        Its name in tables and figures; empty for a metric that only files hold.
-    definition : str
-        Its meaning, in a sentence.
-    value : callable
-        Function that takes the number from a `RegionNumbers`; NaN where the number does not exist, None where it was
-        not measured.
-    unit : str
-        Unit of the value; empty where it has none or is in grey levels.
-    interval : callable or None
-        Function that takes its interval from a `RegionNumbers`; None where there is no interval.
-    windows : tuple of Window
-        Statistics of pixels and their neighbours that the value is computed from; empty where it needs none.
-    views : tuple of str
-        Tables and figures that show it. The files of an evaluation hold all metrics.
-    short : str
-        Its name at the head of a narrow column; empty where the title is short enough.
-    line : str
-        Label of the line of a panel in which it is shown together with others.
-    """
-
-    key: str
-    title: str
-    definition: str
-    value: Callable[[RegionNumbers], float | None]
-    unit: str = ""
-    interval: Callable[[RegionNumbers], Interval | None] | None = None
-    windows: tuple[Window, ...] = ()
-    views: tuple[str, ...] = ()
-    short: str = ""
-    line: str = ""
-
-    @property
-    def heading(self) -> str:
-        """Title with the unit, for the head of a column."""
-        return f"{self.title}, {self.unit}" if self.unit else self.title
-
-    @property
-    def short_title(self) -> str:
-        """Title for the head of a narrow column."""
-        return self.short or self.title
 
 
 def metrics_in(view: str) -> tuple[Metric, ...]:
@@ -84,9 +35,9 @@ def metrics_in(view: str) -> tuple[Metric, ...]:
     return tuple(by_key[key] for key in keys)
 
 
-def windows_of(data_range: float) -> Windows:
+def windows_of(data_range: float, sd: da.Array | None = None) -> Windows:
     """The windows that the metrics need, for pixels with this largest possible grey level."""
-    return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range)
+    return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range, sd)
 
 
 def headings(keys: Iterable[str]) -> dict[str, str]:
@@ -107,6 +58,50 @@ def _costes(name: str) -> Callable[[RegionNumbers], float | None]:
     """Function for a number that needs Costes' thresholds, which are measured in regions of interest only."""
     return lambda region: None if region.colocalization is None else getattr(region.colocalization, name)
 
+
+def _coverage(key: str, level: int) -> Metric:
+    return Metric(
+        key,
+        covered(level),
+        f"Share of the pixels whose real grey level lies in the {level} % interval of the ensemble: predicted mean "
+        f"± {half_width(level):.3g} SD.",
+        lambda r: r.value_mean(covered(level)),
+        views=(UNCERTAINTY,),
+    )
+
+
+def _width(region: RegionNumbers) -> float | None:
+    spread = region.value_mean(SPREAD)
+    return None if spread is None else 2 * half_width(SCORED) * spread
+
+
+_UNCERTAINTY_METRICS = (
+    *map(_coverage, ("coverage_50", "coverage_80", "coverage_90", "coverage_95"), LEVELS),
+    Metric(
+        "width_80",
+        f"width of {SCORED} %",
+        f"Mean width of the {SCORED} % interval, in grey levels.",
+        _width,
+        views=(UNCERTAINTY,),
+    ),
+    Metric(
+        "interval_score_80",
+        f"{SCORE} of {SCORED} %",
+        f"Width of the {SCORED} % interval plus a penalty for real grey levels outside (Gneiting and Raftery 2007), "
+        "mean over the pixels in grey levels; smaller is better.",
+        lambda r: r.value_mean(SCORE),
+        views=(UNCERTAINTY,),
+    ),
+    Metric(
+        "crps",
+        CRPS,
+        "Continuous ranked probability score of a Gaussian with the predicted mean and SD, mean over the pixels in "
+        "grey levels; smaller is better, and without SD it is the mean absolute error.",
+        lambda r: r.value_mean(CRPS),
+        views=(UNCERTAINTY,),
+    ),
+)
+"""Metrics that only the prediction of an ensemble has."""
 
 _MANDERS, _ABOVE, _COSTES = "Manders M1 / M2", "M1 / M2 above Costes' thresholds", "Costes' thresholds"
 METRICS = (
@@ -305,6 +300,7 @@ METRICS = (
         short="Costes pred.",
         line=_COSTES,
     ),
+    *_UNCERTAINTY_METRICS,
 )
 """All metrics, in the order of the tables."""
 

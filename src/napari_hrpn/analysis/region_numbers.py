@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from napari_hrpn.analysis.counts.intensity_histogram import MOST_WHOLE
 from napari_hrpn.analysis.counts.joint_histogram import DENSITY_CELLS
 from napari_hrpn.analysis.statistics.agreement import Agreement, compute, largest_value
-from napari_hrpn.analysis.statistics.bootstrap import BlockDifferences, BlockIntervals, block_bootstrap
+from napari_hrpn.analysis.statistics.bootstrap import BlockDifferences, BlockIntervals, Interval, block_bootstrap
 from napari_hrpn.analysis.statistics.colocalization import Colocalization, Manders, manders
 from napari_hrpn.analysis.statistics.icc import IntraclassCorrelation, compute_icc
 from napari_hrpn.analysis.statistics.regression import Regression, regression
 from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -89,7 +89,11 @@ class RegionNumbers:
 
     def window_mean(self, window: Window) -> float | None:
         """Mean of the values of a window over the pixels of the region; None where it was not measured."""
-        return self.windows[window.name].mean if window.name in self.windows else None
+        return self.value_mean(window.name)
+
+    def value_mean(self, name: str) -> float | None:
+        """Mean of values of the pixels, by their name; None where they were not measured."""
+        return self.windows[name].mean if name in self.windows else None
 
     @property
     def window_reasons(self) -> list[str]:
@@ -124,6 +128,57 @@ class RegionNumbers:
     def predicted_mean(self) -> float:
         """Mean grey level of the predicted pixels."""
         return float(self.sums.predicted / self.sums.n) if self.sums.n else math.nan
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that measures how well a prediction agrees with the real channel in a region.
+
+    Attributes
+    ----------
+    key : str
+        Its name in JSON and CSV.
+    title : str
+        Its name in tables and figures; empty for a metric that only files hold.
+    definition : str
+        Its meaning, in a sentence.
+    value : callable
+        Function that takes the number from a `RegionNumbers`; NaN where the number does not exist, None where it was
+        not measured.
+    unit : str
+        Unit of the value; empty where it has none or is in grey levels.
+    interval : callable or None
+        Function that takes its interval from a `RegionNumbers`; None where there is no interval.
+    windows : tuple of Window
+        Statistics of pixels and their neighbours that the value is computed from; empty where it needs none.
+    views : tuple of str
+        Tables and figures that show it. The files of an evaluation hold all metrics.
+    short : str
+        Its name at the head of a narrow column; empty where the title is short enough.
+    line : str
+        Label of the line of a panel in which it is shown together with others.
+    """
+
+    key: str
+    title: str
+    definition: str
+    value: Callable[[RegionNumbers], float | None]
+    unit: str = ""
+    interval: Callable[[RegionNumbers], Interval | None] | None = None
+    windows: tuple[Window, ...] = ()
+    views: tuple[str, ...] = ()
+    short: str = ""
+    line: str = ""
+
+    @property
+    def heading(self) -> str:
+        """Title with the unit, for the head of a column."""
+        return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def short_title(self) -> str:
+        """Title for the head of a narrow column."""
+        return self.short or self.title
 
 
 def region_numbers(

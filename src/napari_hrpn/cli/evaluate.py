@@ -190,9 +190,11 @@ def open_prediction(path: Location, name: str, real: Slide, probe: str) -> Probe
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import other_slide_words
     from napari_hrpn.slides import SlideWarning, open_slide
+    from napari_hrpn.slides.channel_roles import sd_channel
 
     slide = open_slide(path)
-    if len(slide.channel_names) > 1 and probe not in slide.channel_names:
+    is_single = len(slide.channel_names) == 1 or sd_channel(slide) is not None
+    if not is_single and probe not in slide.channel_names:
         msg = (
             f"{path.name} has the channels {', '.join(slide.channel_names)}; expected a prediction with one channel, "
             f"or one that is called {probe} as in {real.source.name}."
@@ -200,7 +202,7 @@ def open_prediction(path: Location, name: str, real: Slide, probe: str) -> Probe
         raise CommandError(msg)
     if words := other_slide_words(slide, real):
         warnings.warn(words, SlideWarning, stacklevel=2)
-    return ProbeImage(name, slide, slide.channel_names.index(probe) if len(slide.channel_names) > 1 else 0)
+    return ProbeImage(name, slide, 0 if is_single else slide.channel_names.index(probe))
 
 
 def _calibrated(image: ProbeImage) -> ProbeImage:

@@ -108,7 +108,7 @@ def _check_suffix(output: Path, suffix: str) -> None:
 
 def _ranges(network: Checkpoint, path: Path, channels: Chosen, plane: Chosen) -> tuple[tuple[float, float], ...]:
     """Percentiles of a slide, as a prediction of it measures them."""
-    from napari_hrpn.inference.plan import slide_ranges
+    from napari_hrpn.inference.slide_scaling import slide_ranges
     from napari_hrpn.slides import find_channel, open_slide
 
     if network.card.scaling.kind == "fixed":

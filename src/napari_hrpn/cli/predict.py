@@ -42,13 +42,12 @@ _NONE_CHOSEN = (
     f"no checkpoint was chosen, so {_DEFAULT} predicts, which has seen only computer-made tumours; choose one with "
     "--checkpoint (napari-hrpn models lists them)."
 )
-CheckpointOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CHECKPOINT",
-        help=f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); synthetic if not given.",
-    ),
-]
+_HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {_DEFAULT} if not given."
+CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
+_MEMBERS_HELP = (
+    f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
+    "between them."
+)
 
 
 def predict(
@@ -64,7 +63,11 @@ def predict(
     chosen: Annotated[Chosen, From(PredictionSettings)],
     plane: PlaneOptions,
     workers: WorkerOptions,
-    checkpoint: CheckpointOption = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(metavar="CHECKPOINT", help=_MEMBERS_HELP)] = None,
+    study: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of a finished study: its networks of all folds are the ensemble."),
+    ] = None,
     region: Annotated[
         str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="Predict only the tiles that contain any of these pixels.")
     ] = None,
@@ -84,6 +87,8 @@ def predict(
       napari-hrpn predict scans/*.nd2 -o predicted --nuclei DAPI --vessels CD31
       napari-hrpn predict slide.ome.tif -o part.ome.zarr --region 0:4096,2048:8192
       napari-hrpn predict slide.ome.tif -o predicted --device cuda:1 --precision bf16
+      napari-hrpn predict slide.ome.tif -o predicted --checkpoint a.safetensors --checkpoint b.safetensors
+      napari-hrpn predict slide.ome.tif -o predicted --study study
       napari-hrpn predict scans/*.nd2 -o predicted --workers 4
       napari-hrpn predict /shared/*.ome.zarr -o /shared/predicted --scheduler tcp://node1:8786
       napari-hrpn predict s3://bucket/slide.ome.zarr -o s3://bucket/predicted
@@ -93,23 +98,37 @@ def predict(
     # what can be refused at once is checked before torch is imported, which takes seconds
     stores = output_places([as_location(slide) for slide in slides], as_location(output))
     settings = PredictionSettings(**chosen, region=None if region is None else parse_region(region))
+    if checkpoint and study:
+        msg = "--checkpoint and --study both say which networks predict; leave one of them out."
+        raise CommandError(msg)
     processes = Workers(**workers)
     with stop_on_signals(f"Stopped; finished tiles are kept: {GO_ON}") as stop:
         from napari_hrpn.inference import choose_device
-        from napari_hrpn.models import checkpoint_path, load_checkpoint
 
         if processes.scheduler is None:
             choose_device(settings.device)
-        if checkpoint is None:
+        if not (checkpoint or study):
             warnings.warn(_NONE_CHOSEN, PredictionWarning, stacklevel=1)
-        network = load_checkpoint(checkpoint_path(checkpoint or _DEFAULT))
-        _check_roles(network, channels)
-        request = _Request(network, settings, channels, opening(plane), overwrite, profile)
+        members = _members(checkpoint or [_DEFAULT], study)
+        _check_roles(members[0], channels)
+        request = _Request(members, settings, channels, opening(plane), overwrite, profile)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)
         if stop.is_set() and complete + request.failed < len(stores):
             stop.leave()
     if request.failed:
         raise typer.Exit(2)
+
+
+def _members(names: Sequence[str], study: Path | None) -> tuple[Checkpoint, ...]:
+    """Networks that predict together."""
+    from napari_hrpn.inference.ensemble import checked_members
+    from napari_hrpn.models import checkpoint_path, load_checkpoint
+
+    if study is None:
+        return checked_members([load_checkpoint(checkpoint_path(name)) for name in names])
+    from napari_hrpn.experiments import fold_checkpoints
+
+    return checked_members([load_checkpoint(path) for path in fold_checkpoints(study)])
 
 
 def _check_roles(network: Checkpoint, channels: Chosen) -> None:
@@ -125,7 +144,7 @@ def _check_roles(network: Checkpoint, channels: Chosen) -> None:
 class _Request:
     """What holds for all slides of a command, and the number of slides that failed."""
 
-    checkpoint: Checkpoint
+    members: tuple[Checkpoint, ...]
     settings: PredictionSettings
     channels: Chosen
     plane: dict[str, Any]
@@ -145,7 +164,7 @@ class _Request:
             try:
                 slide, roles = self._opened(path)
                 steps = predict_slide(
-                    slide, self.checkpoint, store, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
+                    slide, self.members, store, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
                 )
                 complete += self._print_result(path, *run_prediction(steps, f"predicting {slide_name(path)}"))
             except Exception as error:
@@ -177,7 +196,7 @@ class _Request:
         with processes.connected(self.settings.device) as client:
             # each slide is opened when its turn comes, so that one that cannot be opened does not stop the others
             requests = [partial(open_request, path, store) for path, store in stores.items()]
-            steps = predict_slides(requests, self.checkpoint, client, self.settings, stop=stop)
+            steps = predict_slides(requests, self.members, client, self.settings, stop=stop)
             follow(relayed(steps, tile_report), title, lambda report: _tile_progress(report, report.pixels))
         return complete
 

@@ -19,6 +19,7 @@ from napari_hrpn.experiments.study import (
     StudyWarning,
 )
 from napari_hrpn.experiments.study_file import read_study
+from napari_hrpn.experiments.study_folder import fold_checkpoints
 
 __all__ = [
     "METRICS",
@@ -33,6 +34,7 @@ __all__ = [
     "SummaryRow",
     "ablation_rows",
     "cross_validate",
+    "fold_checkpoints",
     "read_results",
     "read_study",
     "summarised",

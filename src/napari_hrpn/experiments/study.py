@@ -277,12 +277,16 @@ def study_experiments(study: Study) -> tuple[Experiment, ...]:
 
 
 def _experiment(fold: Fold, settings: TrainingSettings, base: TrainingSettings | None = None) -> Experiment:
-    branches = ""
-    if "branches" in NETWORKS[settings.model].options:
-        branches = f"-{settings.branches}-branch{'es' * (settings.branches > 1)}"
-    ending = _FINAL if fold.part == "test" else f"without-{readable(fold.name)}"
-    name = f"{settings.model}-{readable('+'.join(settings.channels))}{branches}-{ending}"
+    branches = settings.branches if "branches" in NETWORKS[settings.model].options else None
+    name = run_name(settings.model, "+".join(settings.channels), branches, fold.name if fold.part != "test" else _FINAL)
     return Experiment(name, fold, settings, base is not None and settings != base)
+
+
+def run_name(model: str, channels: str, branches: int | None, fold: str) -> str:
+    """Name of the folder of a network, from the columns of its results."""
+    number = "" if branches is None else f"-{branches}-branch{'es' * (branches > 1)}"
+    ending = _FINAL if fold == _FINAL else f"without-{readable(fold)}"
+    return f"{model}-{readable(channels)}{number}-{ending}"
 
 
 def readable(name: str) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 
 from napari_hrpn.core.files import differing, locked_folder, save_json, saved_json
 from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments
-from napari_hrpn.experiments.results import ResultRow
-from napari_hrpn.experiments.study import StudyError
-from napari_hrpn.settings.networks import NO_AUGMENTATION
+from napari_hrpn.experiments.results import ResultRow, read_results
+from napari_hrpn.experiments.study import StudyError, run_name
+from napari_hrpn.settings.networks import NETWORKS, NO_AUGMENTATION
 from napari_hrpn.slides import open_slide, slide_identity
 from napari_hrpn.training import RunFolder
 from napari_hrpn.training.start import named_or_kept
@@ -145,6 +145,47 @@ class StudyFolder:
         # as it will be read back: tuples become lists, so that equal requests compare equal
         plain: dict[str, Any] = json.loads(json.dumps(request))
         return plain
+
+
+def fold_checkpoints(folder: Path) -> tuple[Path, ...]:
+    """Networks of the folds of a finished study, of its first model: an ensemble.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Output folder of the study.
+
+    Returns
+    -------
+    tuple of pathlib.Path
+        A checkpoint for each tumour that was held out, in the order of the study.
+
+    Raises
+    ------
+    StudyError
+        If the folder holds no study, or one with fewer than two folds, or a fold that is not finished.
+    """
+    table = folder / "results.csv"
+    if not table.is_file():
+        msg = f"{folder} holds no results of a study; expected the output folder of napari-hrpn cross-validate."
+        raise StudyError(msg)
+    rows = [row for row in read_results(table) if row.part == "validation" and not row.ablation]
+    # baselines have rows for every fold from the beginning, networks as soon as they are finished
+    folds = dict.fromkeys(row.fold for row in rows)
+    networks = [row for row in rows if row.model in NETWORKS]
+    runs = {row.fold: row for row in networks if row.model == networks[0].model}
+    missing = [fold for fold in folds if fold not in runs]
+    if missing:
+        msg = (
+            f"the study in {folder} is not finished: there is no network without {missing[0]} yet; run "
+            "napari-hrpn cross-validate again to resume it."
+        )
+        raise StudyError(msg)
+    if len(runs) < 2:
+        msg = f"the study in {folder} has {len(runs)} folds; expected two or more, whose networks are an ensemble."
+        raise StudyError(msg)
+    names = (run_name(row.model, row.channels, row.branches, fold) for fold, row in runs.items())
+    return tuple(RunFolder(folder / "runs" / name).checkpoint for name in names)
 
 
 def _difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import threading
 import time
 import warnings
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import numpy as np
 from napari_hrpn.core import Stopped
 from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
+from napari_hrpn.inference.ensemble import checked_members, ensemble_title
 from napari_hrpn.inference.plan import make_plan, unknown_warnings
 from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
@@ -28,6 +30,7 @@ from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
+from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.tile_pipeline import ReadPiece
-    from napari_hrpn.models import Checkpoint, ModelCard
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
     from napari_hrpn.slides.location import PlaceLike
 
@@ -130,7 +133,7 @@ class PredictionReport:
 
 def predict_slide(
     slide: Slide,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | Sequence[Checkpoint],
     store: PlaceLike,
     settings: PredictionSettings | None = None,
     *,
@@ -145,8 +148,9 @@ def predict_slide(
     ----------
     slide : Slide
         Slide to predict.
-    checkpoint : Checkpoint
-        Network to predict it with.
+    checkpoint : Checkpoint or sequence of Checkpoint
+        Network to predict it with. Several are an ensemble: the prediction is their mean, and a second channel, "sd",
+        is the standard deviation between them (ddof=1), both in grey levels. They must have been trained alike.
     store : str, pathlib.Path or UPath
         Folder of the predicted slide, an OME-Zarr, or its address in object storage. A prediction that an earlier run
         left unfinished is completed.
@@ -177,18 +181,20 @@ def predict_slide(
         In one sentence; finished tiles are kept.
     """
     settings, path = settings or PredictionSettings(), as_location(store)
-    predictor = Predictor(checkpoint, choose_device(settings.device).name, settings.precision)
-    plan = make_plan(slide, checkpoint, predictor, path, settings, roles, is_watched=focus is not None)
-    with closing(Tally(slide, plan, checkpoint.card, path, overwrite=overwrite)) as tally:
+    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
+    device = choose_device(settings.device).name
+    predictors = [Predictor(member, device, settings.precision) for member in members]
+    plan = make_plan(slide, members, predictors, path, settings, roles, is_watched=focus is not None)
+    with closing(Tally(slide, plan, members, path, overwrite=overwrite)) as tally:
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
-        run = TilePipeline(plan, slide, predictor, tally.store, stop or threading.Event(), chunks)
+        run = TilePipeline(plan, slide, predictors, tally.store, stop or threading.Event(), chunks)
         try:
             yield from _tile_by_tile(run, tally, focus or (lambda: None))
         finally:
-            free_memory(predictor.device)
+            free_memory(device)
         tally.add(run.spent)
         tally.check()
-    return tally.report(predictor.device)
+    return tally.report(device)
 
 
 def _tile_by_tile(run: TilePipeline, tally: Tally, focus: Focus) -> Generator[TileReport, None, None]:
@@ -240,7 +246,9 @@ def _recorded(run: TilePipeline, tally: Tally, tile: Tile, predicted: Future[NDA
 class Tally:
     """Record of which tiles of a plan are on disk, and of the time and pixels spent on them."""
 
-    def __init__(self, slide: Slide, plan: Plan, card: ModelCard, path: Location, *, overwrite: bool) -> None:
+    def __init__(
+        self, slide: Slide, plan: Plan, members: Sequence[Checkpoint], path: Location, *, overwrite: bool
+    ) -> None:
         for sentence in plan.warnings:
             warnings.warn(sentence, PredictionWarning, stacklevel=3)
         self.store = PredictionStore.open(
@@ -248,8 +256,9 @@ class Tally:
             slide,
             plan.request,
             dtype=plan.dtype,
-            name=f"predicted {card.target}",
-            title=card.title,
+            name=predicted_name(members[0].card.target),
+            has_sd=len(members) > 1,
+            title=ensemble_title(members),
             overwrite=overwrite,
         )
         self._slide, self._plan = slide, plan

@@ -128,7 +128,14 @@ def input_quantiles(
     scaling: IntensityScaling,
     distance: VesselDistance | None,
 ) -> NDArray[np.float64]:
-    """Quantiles of every input over the tissue, in the network's numbers; shape (inputs, 7).
+    """Quantiles of every input over the tissue, in the network's numbers; shape (inputs, 7)."""
+    return scaled_levels(input_levels(stains, roles, tissue, scaling.reference_um, distance), scaling)
+
+
+def input_levels(
+    stains: Slide, roles: Sequence[str], tissue: RegionMask, reference_um: float, distance: VesselDistance | None
+) -> NDArray[np.float64]:
+    """Quantiles of every input over the tissue, in grey levels; shape (inputs, 7).
 
     The channels of the slide are the stains among the roles, in their order.
     """
@@ -137,7 +144,11 @@ def input_quantiles(
         stained = [role for role in roles if role != DISTANCE]
         stains = with_distance(stains, stained.index(VESSELS), 0, distance)
         order.insert(list(roles).index(DISTANCE), len(order))
-    levels = tissue_percentiles(stains, order, tissue, QUANTILES, scaling.reference_um)
+    return tissue_percentiles(stains, order, tissue, QUANTILES, reference_um)
+
+
+def scaled_levels(levels: NDArray[np.float64], scaling: IntensityScaling) -> NDArray[np.float64]:
+    """Levels of shape (inputs, n) in the network's numbers."""
     return np.asarray((levels - np.array(scaling.offsets)[:, None]) / np.array(scaling.scales)[:, None])
 
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import psutil
 
-from napari_hrpn.analysis.tissue.intensity import background_levels, tissue_percentiles
+from napari_hrpn.analysis.tissue.intensity import background_levels
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.fit import fit_of, input_channels, input_quantiles, with_derived
+from napari_hrpn.inference.ensemble import ensemble_digest
+from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
+from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
@@ -41,6 +43,8 @@ _TISSUE_CELL_PX = 256
 """Side of the squares that are computed if they hold tissue; smaller squares would mostly add halo."""
 _SMALLEST_PIECE_PX = 256
 """On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
+_STATISTICS_BYTES_PER_PIXEL = 12
+"""Memory for mean and standard deviation of an ensemble, besides that of a single network."""
 _INTENSITY_TOLERANCE = 2.0
 
 
@@ -49,7 +53,7 @@ class Plan:
     """Everything that is decided before the first tile; small enough to be sent to another process with each task."""
 
     channels: tuple[int, ...]  # The slide's input stains, in the network's order, without derived inputs
-    scaling: IntensityScaling  # With the percentiles of this slide
+    scalings: tuple[IntensityScaling, ...]  # Of each network, with the percentiles of this slide
     sampling: Sampling  # From the slide's grid to the network's
     grid: TileGrid  # Cores on the slide
     region: Box | None  # Only tiles that meet it are predicted; None for all
@@ -58,7 +62,7 @@ class Plan:
     largest_piece: int
     smallest_piece: int
     tissue: RegionMask | None  # None if glass is computed as well
-    background: float  # Grey level of the probe that fills glass
+    background: tuple[float, ...]  # What fills glass: grey level of the probe, and between networks its deviation
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
     fit: Fit  # How far the slide is from those trained on
@@ -88,37 +92,31 @@ class Plan:
 
 def make_plan(
     slide: Slide,
-    checkpoint: Checkpoint,
-    predictor: Predictor,
+    members: Sequence[Checkpoint],
+    predictors: Sequence[Predictor],
     path: Location,
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
     *,
     is_watched: bool = False,
 ) -> Plan:
-    """Check that slide, checkpoint and settings fit together, and decide everything else."""
+    """Check that slide, checkpoints and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
-    channels = input_channels(slide, checkpoint.card, roles)
-    device, card, stride = choose_device(predictor.device), checkpoint.card, predictor.stride
+    checkpoint, card = members[0], members[0].card
+    channels = input_channels(slide, card, roles)
+    device, stride = choose_device(predictors[0].device), predictors[0].stride
     stains = glance(slide, channels, card.scaling.reference_um)
     tissue = tissue_mask(stains, 0)
-    scaling, percentiles = _scaling_for(stains, checkpoint, tissue)
-    quantiles = input_quantiles(stains, card.input_roles, tissue, scaling, card.distance)
-    fit = fit_of(card, quantiles, slide.source.name)
+    scalings, percentiles = scalings_for(stains, members, tissue)
+    fit = furthest_fit(slide, stains, members, scalings, tissue)
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
-    halo = rounded_up(predictor.halo if settings.halo is None else settings.halo, stride)
+    reach = max(predictor.halo for predictor in predictors)
+    halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-
-    def is_affordable(core: int) -> bool:
-        """Whether the memory suffices to run the network on a core of this side with its halo."""
-        return predictor.bytes_for(*(core * factor + 2 * halo for factor in factors)) <= budget
-
-    limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
-    # a network of coarser pixels covers as much more of the slide with as many pixels
-    coarser = 1 << max(0, math.floor(-math.log2(max(factors)) + 0.5))
-    limit = settings.largest_core or limits["cpu" if device.name == "cpu" else "gpu"] * coarser
+    is_affordable = _within_budget(predictors, factors, halo, budget)
+    limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
     # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
@@ -128,7 +126,7 @@ def make_plan(
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     return Plan(
         channels=channels,
-        scaling=scaling,
+        scalings=scalings,
         sampling=Sampling(
             factors, halo, stride, settings.padding, tuple(fill.tolist()), level, level_factors, distance
         ),
@@ -137,9 +135,9 @@ def make_plan(
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=0.0 if blank is None else _answer_to_background(predictor, scaling, with_derived(card, blank)),
+        background=background_answer(predictors, scalings, None if blank is None else with_derived(card, blank)),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, checkpoint, channels, replace(settings, halo=halo, core=core), level),
+        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
         fit=fit,
         warnings=_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )
@@ -240,38 +238,6 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
         raise PredictionError(msg)
 
 
-def _scaling_for(
-    stains: Slide, checkpoint: Checkpoint, tissue: RegionMask
-) -> tuple[IntensityScaling, NDArray[np.float64]]:
-    scaling, names = checkpoint.card.scaling, stains.channel_names
-    wanted = (scaling.low_percentile, scaling.high_percentile)
-    percentiles = tissue_percentiles(stains, range(len(names)), tissue, wanted, scaling.reference_um)
-    unknown = [name for name, (low, _) in zip(names, percentiles, strict=True) if np.isnan(low)]
-    if unknown:
-        msg = (
-            f"channel {unknown[0]} of {stains.source.name} holds no number in the tissue (all are NaN, infinite "
-            "or beyond 1e12); expected an image of a stain."
-        )
-        raise PredictionError(msg)
-    flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
-    percentiles = with_derived(checkpoint.card, percentiles)
-    if scaling.kind == "fixed":
-        return scaling, percentiles
-    if flat:
-        msg = f"channel {flat[0]} of {stains.source.name} is the same everywhere; expected an image of a stain."
-        raise PredictionError(msg)
-    return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
-
-
-def slide_ranges(
-    slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None
-) -> tuple[tuple[float, float], ...]:
-    """Grey levels of one slide between which a checkpoint scales each of its inputs."""
-    stains = glance(slide, input_channels(slide, checkpoint.card, roles), checkpoint.card.scaling.reference_um)
-    _, percentiles = _scaling_for(stains, checkpoint, tissue_mask(stains, 0))
-    return tuple((float(low), float(high)) for low, high in percentiles)
-
-
 def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[int, tuple[float, float]]:
     """Level that is read, and pixels of the network's grid per pixel of it, along y and x."""
     trained, source = checkpoint.card.pixel_size_um, slide.source.name
@@ -291,6 +257,27 @@ def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSetting
         )
         raise PredictionError(msg)
     return fitting_level(slide, trained)
+
+
+def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: bool) -> int:
+    limits = _LARGEST_WATCHED_CORE_PX if is_watched else _LARGEST_CORE_PX
+    # a network of coarser pixels covers as much more of the slide with as many pixels
+    coarser = 1 << max(0, math.floor(-math.log2(max(factors)) + 0.5))
+    return limits["cpu" if device.name == "cpu" else "gpu"] * coarser
+
+
+def _within_budget(
+    predictors: Sequence[Predictor], factors: tuple[float, float], halo: int, budget: float
+) -> Callable[[int], bool]:
+    """Whether the memory suffices to run the networks on a core of some side with its halo, one after the other."""
+
+    def is_affordable(core: int) -> bool:
+        """Whether a core of this side fits."""
+        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(predictors) > 1 else 0
+        seen = [core * factor + 2 * halo for factor in factors]
+        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
+
+    return is_affordable
 
 
 def _recorded_core(path: Location) -> int | None:
@@ -335,22 +322,18 @@ def _distance_input(
     return DistanceInput(card.distance, threshold, pixel_um, vessels, card.input_roles.index(DISTANCE))
 
 
-def _answer_to_background(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> float:
-    scaled = scaling.scale_inputs(levels[:, None, None])[:, 0, 0]
-    return float(scaling.unscale_output(np.float32(predictor.answer_to(scaled))))  # type: ignore[arg-type]
-
-
 def _request(
-    slide: Slide, checkpoint: Checkpoint, channels: Sequence[int], settings: PredictionSettings, level: int
+    slide: Slide, members: Sequence[Checkpoint], channels: Sequence[int], settings: PredictionSettings, level: int
 ) -> dict[str, Any]:
-    decisive = asdict(settings)
+    decisive, digests = asdict(settings), [member.digest for member in members]
     # these change speed and memory, or which tiles are predicted, but no pixel
     for name in ("largest_core", "memory_gb", "device", "region"):
         del decisive[name]
     return {
         "slide": slide_identity(slide),
         FINGERPRINT: slide_fingerprint(slide),
-        "checkpoint": checkpoint.digest,
+        "checkpoint": ensemble_digest(digests),
+        **({"members": digests} if len(members) > 1 else {}),
         "channels": list(channels),
         # predictions of earlier versions, which always read the finest level, do not name it
         **({"level": level} if level else {}),

@@ -21,6 +21,7 @@ from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference import store_files as files
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
+from napari_hrpn.slides.channel_roles import SD
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.predictions import FINISHED, RECORD
@@ -28,7 +29,7 @@ from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.writers.ome_zarr_writer import create_levels, level_shapes, write_part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -39,14 +40,15 @@ if TYPE_CHECKING:
 
 _UNTOUCHED = (0.0, 1.0)
 """Contrast of a prediction until it is complete."""
+_SD_COLOUR = "FFFFFF"
 
 
 class PredictionStore:
-    """A predicted channel that is filled tile by tile.
+    """A prediction that is filled tile by tile: one channel, or two with the deviation of an ensemble.
 
     `PredictionStore.open` opens one for recording tiles, under a lock until `close`. The constructor takes no lock: it
     is for reading, and for workers that write chunks while another process records. The pixels are in the zarr arrays
-    `levels`, shape (1, y, x), finest first.
+    `levels`, shape (c, y, x), finest first.
 
     Parameters
     ----------
@@ -76,6 +78,7 @@ class PredictionStore:
         *,
         dtype: np.dtype,
         name: str,
+        has_sd: bool = False,
         title: str = "",
         overwrite: bool = False,
     ) -> PredictionStore:
@@ -93,6 +96,8 @@ class PredictionStore:
             Type of the predicted pixels.
         name : str
             Name of the predicted channel.
+        has_sd : bool
+            Whether a second channel has the standard deviation between the members of an ensemble.
         title : str
             Title of the checkpoint, for people.
         overwrite : bool
@@ -113,9 +118,10 @@ class PredictionStore:
         path = as_location(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
-            fill = partial(_fill, slide, request, dtype, name, title, path.name.split(".")[0])
+            channels = (name, SD) if has_sd else (name,)
+            fill = partial(_fill, slide, request, dtype, channels, title, path.name.split(".")[0])
             files.prepare(path, request, title, fill, overwrite=overwrite)
-            return cls._held(path, (1, *slide.shape), dtype)
+            return cls._held(path, (len(channels), *slide.shape), dtype)
 
     @classmethod
     def _held(cls, path: Location, shape: tuple[int, ...], dtype: np.dtype) -> PredictionStore:
@@ -141,6 +147,7 @@ class PredictionStore:
                 self._finished[:] = self._done.astype(np.uint8)
         is_marked_complete = bool(self._record.get("complete"))
         window = self._ome["omero"]["channels"][0]["window"]
+        # the contrast of all channels is written at once
         has_contrast = (window.get("start"), window.get("end")) != _UNTOUCHED
         if self.complete and not (is_marked_complete and has_contrast):
             self._record_complete()
@@ -185,17 +192,18 @@ class PredictionStore:
         core : Box
             Starts on a multiple of 512 px, and ends on one or at the slide's edge.
         pixels : numpy.ndarray
-            Shape (y, x), of the store's type.
+            Shape (c, y, x), or (y, x) if there is one channel; of the store's type.
 
         Returns
         -------
         numpy.ndarray or None
-            Pixels of the core on the finest level whose chunks it shares, for `record`; None if it shares none.
+            Pixels of the core on the finest level whose chunks it shares, shape (c, y, x), for `record`; None if it
+            shares none.
         """
         unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
-            coarsest = write_part(pixels[None], (0, core.y0, core.x0), self.levels[:unshared])
-        return halve(coarsest)[0] if unshared < len(self.levels) else None
+            coarsest = write_part(pixels.reshape(-1, *pixels.shape[-2:]), (0, core.y0, core.x0), self.levels[:unshared])
+        return halve(coarsest) if unshared < len(self.levels) else None
 
     def record(self, core: Box, shared: NDArray[np.generic] | None) -> None:
         """Write a core on the levels whose chunks it shares, then record that it is finished.
@@ -210,7 +218,7 @@ class PredictionStore:
         unshared = self._unshared_levels(core)
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
             if shared is not None:
-                write_part(shared[None], (0, core.y0 >> unshared, core.x0 >> unshared), self.levels[unshared:])
+                write_part(shared, (0, core.y0 >> unshared, core.x0 >> unshared), self.levels[unshared:])
             self._finished[_cells(core)] = 1
             self._done[_cells(core)] = True
             if self.complete:
@@ -235,9 +243,10 @@ class PredictionStore:
         with warnings.catch_warnings():
             # opening it warns that it is not complete, which it will be in a moment
             warnings.simplefilter("ignore", SlideWarning)
-            low, high = contrast_limits(open_slide(self.path))[0]
+            limits = contrast_limits(open_slide(self.path))
         ome = self._ome
-        ome["omero"]["channels"][0]["window"] |= {"start": low, "end": high}
+        for channel, (low, high) in zip(ome["omero"]["channels"], limits, strict=True):
+            channel["window"] |= {"start": low, "end": high}
         self._update(is_complete=True, ome=ome)
 
     def _update(self, *, is_complete: bool, **attributes: Any) -> None:  # noqa: ANN401 (JSON)
@@ -265,17 +274,23 @@ def _sentences(path: Location, what: str, advice: str) -> Iterator[None]:
 
 
 def _fill(
-    slide: Slide, request: Mapping[str, Any], dtype: np.dtype, channel: str, title: str, name: str, folder: Path
+    slide: Slide,
+    request: Mapping[str, Any],
+    dtype: np.dtype,
+    channels: Sequence[str],
+    title: str,
+    name: str,
+    folder: Path,
 ) -> None:
     """Write an empty prediction: metadata, levels without pixels, and the record of finished tiles."""
-    shapes = level_shapes((1, *slide.shape))
+    shapes = level_shapes((len(channels), *slide.shape))
     create_levels(folder, shapes, dtype, with_checksums=True)
     group = zarr.open_group(folder, mode="r+")
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     codecs = [ZstdCodec(level=1), Crc32cCodec()]
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
-    colours = [colour_in_folder(folder, request).lstrip("#").upper()]
-    group.attrs["ome"] = multiscales_metadata(name, shapes, [channel], slide.pixel_size_um, colours, dtype=dtype)
+    colours = [colour_in_folder(folder, request).lstrip("#").upper(), *[_SD_COLOUR] * (len(channels) - 1)]
+    group.attrs["ome"] = multiscales_metadata(name, shapes, channels, slide.pixel_size_um, colours, dtype=dtype)
     group.attrs[RECORD] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 
 

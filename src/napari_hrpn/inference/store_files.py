@@ -218,13 +218,14 @@ def _checked_arrays(group: zarr.Group) -> tuple[tuple[zarr.Array[Any], ...], zar
     ome: Any = group.attrs["ome"]
     record: Any = group.attrs[RECORD]
     _expect(isinstance(record["request"], dict), "its record does not say what it was made from")
-    _expect(isinstance(ome["omero"]["channels"][0]["window"], dict), "it has no channel")
+    channels = ome["omero"]["channels"]
+    _expect(bool(channels) and all(isinstance(channel["window"], dict) for channel in channels), "it has no channel")
     names = [dataset["path"] for dataset in ome["multiscales"][0]["datasets"]]
     # any other name, such as ../x, could lead out of the folder
     _expect(bool(names) and names == [str(level) for level in range(len(names))], f"its levels are called {names}")
     levels = tuple(_array(group, name) for name in names)
     finest = levels[0]
-    _expect(finest.ndim == 3 and finest.shape[0] == 1, f"its pixels have the shape {finest.shape}")
+    _expect(finest.ndim == 3 and finest.shape[0] == len(channels), f"its pixels have the shape {finest.shape}")
     for level, shape in zip(levels, level_shapes(finest.shape), strict=True):
         name = f"level {level.basename}"
         _expect(level.shape == shape, f"{name} has the shape {level.shape}, expected {shape}")
@@ -263,9 +264,16 @@ def bad_chunks(folder: Location, level: zarr.Array[Any], done: NDArray[np.bool_]
     expected = np.logical_or.reduceat(np.logical_or.reduceat(done, rows, axis=0), columns, axis=1)
     chunks = list(np.ndindex(expected.shape))
     with ThreadPoolExecutor(_THREADS) as pool:
-        files = (folder / level.basename / level.metadata.encode_chunk_key((0, *chunk)) for chunk in chunks)
-        are_good = list(pool.map(_is_good, files))
+        planes = [
+            list(pool.map(_is_good, (_chunk_file(folder, level, channel, chunk) for chunk in chunks)))
+            for channel in range(level.shape[0])
+        ]
+        are_good = np.logical_and.reduce(planes)
     return [chunk for chunk, is_good in zip(chunks, are_good, strict=True) if expected[chunk] and not is_good]
+
+
+def _chunk_file(folder: Path, level: zarr.Array[Any], channel: int, chunk: tuple[int, ...]) -> Path:
+    return folder / level.basename / level.metadata.encode_chunk_key((channel, *chunk))
 
 
 def _is_good(file: Path) -> bool:

@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance
 from napari_hrpn.core import Box, Stopped, reflected
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
+from napari_hrpn.inference.ensemble import mean_and_sd
 from napari_hrpn.slides import known_pixels, with_known_pixels
 from napari_hrpn.slides.resampling import resampled, resampling
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.inference.predictor import Predictor, Ready
     from napari_hrpn.inference.store import PredictionStore
+    from napari_hrpn.models import IntensityScaling
     from napari_hrpn.settings.vessel_distance import VesselDistance
     from napari_hrpn.slides import ChunkCache, Slide
 
@@ -50,12 +53,12 @@ class TilePipeline:
         self,
         plan: Plan,
         slide: Slide,
-        predictor: Predictor,
+        predictors: Sequence[Predictor],
         store: PredictionStore,
         stop: threading.Event,
         chunks: ChunkCache,
     ) -> None:
-        self._plan, self._predictor, self._store, self._stop = plan, predictor, store, stop
+        self._plan, self._predictors, self._store, self._stop = plan, predictors, store, stop
         self._level, self._chunks = slide.levels[plan.sampling.level], chunks
         self.halted = threading.Event()
         self.largest_piece = plan.largest_piece
@@ -74,12 +77,14 @@ class TilePipeline:
         return [(piece, self._read_ahead(piece)) for piece in self._plan.pieces(tile)]
 
     def predict(self, tile: Tile, pieces: list[ReadPiece]) -> NDArray[np.generic]:
-        """Predict a tile, in the store's type."""
+        """Predict a tile, in the store's type; shape (c, y, x)."""
         self._raise_if_stopping()
         plan, core = self._plan, tile.core
-        whole = np.full((core.height, core.width), plan.as_stored(np.float32(plan.background)), plan.dtype)
+        blank = plan.as_stored(np.array(plan.background, np.float32))
+        whole = np.empty((len(blank), core.height, core.width), plan.dtype)
+        whole[...] = blank[:, None, None]
         for piece, pixels in pieces:
-            self._store_levels(_part(whole, core, piece.core), self._predicted(piece, pixels))
+            self._fill(_part(whole, core, piece.core), self._predicted(piece, pixels))
         return whole
 
     def write(self, tile: Tile, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
@@ -124,51 +129,66 @@ class TilePipeline:
             if unknown.any():
                 # by piece, so that one that is read again, in quarters, is not counted twice
                 self._unknown[tile.core] = unknown
-            return self._predictor.ready(pixels, self._plan.scaling.scale_inputs)
+            if len(self._predictors) > 1:
+                # each member scales them in its own way
+                return pixels
+            return self._predictors[0].ready(pixels, self._plan.scalings[0].scale_inputs)
 
-    def _scaled(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    def _scaled(self, scaling: IntensityScaling, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """Scale a strip; checking for a stop here, several times per tile on a processor, lets a run end soon."""
         self._raise_if_stopping()
-        return self._plan.scaling.scale_inputs(pixels)
+        return scaling.scale_inputs(pixels)
 
-    def _store_levels(self, target: NDArray[np.generic], output: NDArray[np.float32]) -> None:
-        """Store the network's output in a part of a tile, few rows at a time, since scaling takes extra memory."""
-        for top in range(0, len(output), _ROWS):
-            levels = self._plan.scaling.unscale_output(output[top : top + _ROWS])
-            target[top : top + _ROWS] = self._plan.as_stored(levels)
+    def _fill(self, target: NDArray[np.generic], levels: NDArray[np.float32]) -> None:
+        """Fill a part of a tile, few rows at a time, since rounding takes extra memory."""
+        for top in range(0, levels.shape[1], _ROWS):
+            target[:, top : top + _ROWS] = self._plan.as_stored(levels[:, top : top + _ROWS])
+
+    def _levels_of(self, member: int, core: Box, pixels: Ready) -> NDArray[np.float32]:
+        """Grey levels of the probe that one network predicts."""
+        scaling, sampling = self._plan.scalings[member], self._plan.sampling
+        output = self._predictors[member].run(pixels, sampling.halo, partial(self._scaled, scaling))
+        levels = sampling.to_core(output, core)
+        for top in range(0, len(levels), _ROWS):
+            levels[top : top + _ROWS] = scaling.unscale_output(levels[top : top + _ROWS])
+        return levels
 
     def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
-        """Run the network on a piece; when memory runs out, on its quarters, and from then on on smaller pieces."""
+        """Predict a piece; when memory runs out, in quarters, and from then on in smaller pieces.
+
+        Channels of the result are the grey levels of a single network, or mean and standard deviation of several.
+        """
         self._raise_if_stopping()
         if self._too_large(tile):
             return self._in_quarters(tile)
         try:
             pixels = self._read(tile) if pixels is None else pixels
             with self.clock("computing"):
-                output = self._predictor.run(pixels, self._plan.sampling.halo, self._scaled)
+                members = (self._levels_of(member, tile.core, pixels) for member in range(len(self._predictors)))
+                levels = next(members)[None] if len(self._predictors) == 1 else mean_and_sd(members)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
         else:
             self._spent["pixels_kept"] += tile.core.area
             self._spent["pixels_run"] += math.prod(pixels.shape[-2:])
-            return self._plan.sampling.to_core(output, tile.core)
+            return levels
         self.largest_piece = max(self._plan.smallest_piece, self.largest_piece // 2)
-        free_memory(self._predictor.device)
+        free_memory(self._predictors[0].device)
         return self._in_quarters(tile)
 
     def _too_large(self, tile: Tile) -> bool:
         return max(tile.core.height, tile.core.width) > self.largest_piece
 
     def _in_quarters(self, tile: Tile) -> NDArray[np.float32]:
-        core, device = tile.core, self._predictor.device
+        core, device = tile.core, self._predictors[0].device
         grid, smallest = self._plan.grid, self._plan.smallest_piece
         quarters = tile.quarters(grid.halo, grid.stride, smallest)
         if len(quarters) == 1:
             msg = f"a tile of {smallest} px does not fit into the memory of {device}; free some or use another device."
             raise PredictionError(msg)
         self._unknown.pop(core, None)
-        whole = np.empty((core.height, core.width), np.float32)
+        whole = np.empty((len(self._plan.background), core.height, core.width), np.float32)
         for quarter in quarters:
             _part(whole, core, quarter.core)[...] = self._predicted(quarter, None)
         return whole
@@ -176,7 +196,7 @@ class TilePipeline:
 
 def _part(whole: NDArray[Any], core: Box, box: Box) -> NDArray[Any]:
     """View of the pixels of a core that lie in a box."""
-    return whole[box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0]
+    return whole[..., box.y0 - core.y0 : box.y1 - core.y0, box.x0 - core.x0 : box.x1 - core.x0]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.analysis import MORAN
-from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, headings, metrics_in
+from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, UNCERTAINTY, headings, metrics_in
+from napari_hrpn.analysis.windows.gaussian import LEVELS, covered
 from napari_hrpn.reports.html import Page
 from napari_hrpn.reports.numbers import DEFINITIONS, number, with_interval
 from napari_hrpn.reports.tissue_figures import background_words
@@ -43,6 +44,7 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
     _summary(page, content)
     page.heading("Numbers")
     _numbers(page, content)
+    _uncertainty(page, content)
     page.heading("Figures")
     page.pictures(drawings, folder)
     page.heading("Penetration and vessels")
@@ -116,19 +118,53 @@ def _numbers(page: Page, content: Plain) -> None:
         rows.append([name, *cells, number(test["statistic"]), test["p_reads"] or number(test["p_value"])])
     headings = ["n, px", "Wasserstein", "Q-Q slope", "Kolmogorov-Smirnov", "Anderson-Darling", "p, if independent"]
     page.table(["distributions", *headings], rows)
-    _colocalization(page, content)
+    _more_numbers(page, regions, COLOCALIZATION, "co-localisation")
 
 
-def _colocalization(page: Page, content: Plain) -> None:
-    regions = _regions(content)
-    shown = [
-        metric
-        for metric in metrics_in(COLOCALIZATION)
-        if any(region.get(metric.key) is not None for region in regions.values())
-    ]
+def _more_numbers(page: Page, regions: Mapping[str, Plain], view: str, title: str) -> None:
+    """Table of the metrics of a view that are known in any region, with these regions."""
+    metrics = metrics_in(view)
+    shown = [metric for metric in metrics if any(region.get(metric.key) is not None for region in regions.values())]
     if shown:
-        rows = [[title, *(number(region.get(metric.key)) for metric in shown)] for title, region in regions.items()]
-        page.table(["co-localisation", *(metric.heading for metric in shown)], rows)
+        rows = [[name, *(number(region.get(metric.key)) for metric in shown)] for name, region in regions.items()]
+        page.table([title, *(metric.heading for metric in shown)], rows)
+
+
+def _uncertainty(page: Page, content: Plain) -> None:
+    found = {name: one["uncertainty"] for name, one in content["predictions"].items() if "uncertainty" in one}
+    if not found:
+        return
+    page.heading("Uncertainty")
+    page.text(
+        "From the standard deviation (SD) between the members of the ensemble, as that of a Gaussian. It is right "
+        "where the coverage is the nominal one, in every decile, and where SD and error are equal. Members that err "
+        "together show no SD, so the coverage is often too low."
+    )
+    uncertain = {metric.key for metric in metrics_in(UNCERTAINTY)}
+    regions = {title: region for title, region in _regions(content).items() if uncertain & region.keys()}
+    _more_numbers(page, regions, UNCERTAINTY, "uncertainty")
+    keys = [f"coverage_{level}" for level in LEVELS]
+    page.table(
+        ["by real grey level", "decile", "grey levels", "n, px", *(covered(level) for level in LEVELS)],
+        [
+            [name, str(row["decile"]), _ends(row), number(row["n"]), *(number(row[key]) for key in keys)]
+            for name, one in found.items()
+            for row in one["deciles"]
+        ],
+    )
+    page.table(
+        ["by SD", "SD", "RMSE", "n, px"],
+        [
+            [name, *(number(row[key]) for key in ("sd", "error", "n"))]
+            for name, one in found.items()
+            for row in one["spread"]
+        ],
+    )
+    page.definitions({metric.title: metric.definition for metric in metrics_in(UNCERTAINTY)})
+
+
+def _ends(row: Plain) -> str:
+    return f"{number(row['darkest'])} to {number(row['brightest'])}"
 
 
 def _regions(content: Plain) -> dict[str, Plain]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_hrpn.analysis import ComparedPixels, PatchFindings, SlideQuality, VesselFindings
 from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in
+from napari_hrpn.analysis.statistics.uncertainty import coverage_columns
 from napari_hrpn.reports.folder import FORMAT
 from napari_hrpn.slides import taken_away
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         RegionNumbers,
         SlideComparison,
     )
+    from napari_hrpn.analysis.statistics.uncertainty import Uncertainty
     from napari_hrpn.slides import Annotation
 
     Plain = dict[str, Any]
@@ -73,6 +75,17 @@ def _pixels(pixels: ComparedPixels) -> Plain:
         "distributions": fields_of(pixels.distributions, *_DISTANCES),
         "histogram": fields_of(pixels.histogram, "edges", "counts"),
         "densities": {region.region: _density(region) for region in regions if region.density is not None},
+        **({} if pixels.uncertainty is None else {"uncertainty": _uncertainty(pixels.uncertainty)}),
+    }
+
+
+def _uncertainty(found: Uncertainty) -> Plain:
+    return {
+        "deciles": [
+            {**fields_of(row, "decile", "darkest", "brightest", "n"), **coverage_columns(row.coverage)}
+            for row in found.deciles
+        ],
+        "spread": [asdict(row) for row in found.spread],
     }
 
 
@@ -300,7 +313,7 @@ def _prediction(name: str, parts: Mapping[str, Plain], tissue_words: str, why_no
     penetration = parts.get("penetration")
     return {
         "tissue": pixels["tissue"] or _no_region(f"the tissue is not known: {tissue_words}"),
-        **{key: pixels[key] for key in _PIXEL_KEYS},
+        **{key: pixels[key] for key in (*_PIXEL_KEYS, "uncertainty") if key in pixels},
         "rois": [{"name": roi["region"], **roi} for roi in pixels["rois"]],
         "region": pixels["region"],
         "penetration": {"reason": why_no_penetration} if penetration is None else _penetration(name, penetration),

@@ -33,6 +33,12 @@ def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
         "histogram": [row for part in pixels for row in _histogram(part)],
         "density": [row for part in pixels for row in _densities(part)],
     }
+    tables |= {
+        f"uncertainty_{kind}": [
+            {"prediction": part["name"], **row} for part in pixels for row in part.get("uncertainty", {}).get(kind, ())
+        ]
+        for kind in ("deciles", "spread")
+    }
     if penetration := parts.get("penetration"):
         tables |= _penetration_tables(penetration)
     if patches := parts.get("patches"):

@@ -1,4 +1,4 @@
-"""Channel roles (nuclei, vessels, probe), guessed from channel names."""
+"""Channel roles (nuclei, vessels, probe), guessed from channel names; names of the channels of a prediction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_hrpn.slides.slide import Slide
+
+SD = "sd"
+"""Name of the second channel of a prediction by an ensemble: the standard deviation between its members."""
+
+
+def predicted_name(target: str) -> str:
+    """Name of the first channel of a prediction."""
+    return f"predicted {target}"
+
+
+def sd_channel(prediction: Slide) -> int | None:
+    """Channel of a prediction that has the standard deviation of an ensemble; None if it has none."""
+    return 1 if prediction.channel_names[1:] == (SD,) else None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from napari_hrpn.analysis.rois.levels import block_side
 from napari_hrpn.analysis.scan.block_scan import check_sizes
 from napari_hrpn.analysis.scan.pair_counters import PairRange
 from napari_hrpn.analysis.scan.slide_pairs import PairCounter
+from napari_hrpn.analysis.scan.uncertainty_counter import UncertaintyCounter
 from napari_hrpn.analysis.statistics.colocalization import (
     MOST_COLOCALIZED_PX,
     Colocalization,
@@ -36,7 +37,9 @@ from napari_hrpn.analysis.statistics.distributions import (
     quantile_pairs,
 )
 from napari_hrpn.analysis.statistics.iou import IouPoint, iou_curve
+from napari_hrpn.analysis.statistics.uncertainty import Uncertainty, uncertainty_numbers
 from napari_hrpn.slides import ChunkCache
+from napari_hrpn.slides.channel_roles import sd_channel
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -81,6 +84,8 @@ class ComparedPixels:
         Distances between the distributions of grey levels.
     histogram : SharedHistogram
         Histograms of the real and the predicted channel, on the same bins.
+    uncertainty : Uncertainty or None
+        Intervals by grey level and errors by deviation; None for the prediction of a single network.
     """
 
     name: str
@@ -92,6 +97,7 @@ class ComparedPixels:
     quantiles: QuantilePairs
     distributions: DistributionComparison
     histogram: SharedHistogram
+    uncertainty: Uncertainty | None = None
 
 
 class PixelsPart:
@@ -107,6 +113,9 @@ class PixelsPart:
             real.slide.levels[0][real.channel],
             prediction.slide.levels[0][prediction.channel],
         )
+        uncertain = sd_channel(prediction.slide)
+        self._sd = None if uncertain is None else prediction.slide.levels[0][uncertain]
+        self._uncertainty: UncertaintyCounter | None = None
         self._range = PairRange(self.channels, comparison.finished)
         self._density_range = 0.0, 1.0
         self._sides: list[int] = []
@@ -129,17 +138,20 @@ class PixelsPart:
         """Return a counter of the range of grey levels; integers of up to 16 bits need none."""
         return [] if self._range.is_known else [self._range]
 
-    def counters(self) -> Sequence[PairCounter]:
-        """Return the counter of pixel pairs in the tissue, the frame and each region."""
+    def counters(self) -> Sequence[PairCounter | UncertaintyCounter]:
+        """Return the counter of pixel pairs in the tissue, the frame and each region, and that of an ensemble."""
         bins = PairBins(self._range.bins, self._density_range)
         tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
         dtype = self._comparison.real.slide.dtype
         settle = _RegionMetrics(self._settings, dtype, self._comparison.region_names)
-        windows = windows_of(grey_level_range(self._settings, dtype))
+        windows = windows_of(grey_level_range(self._settings, dtype), self._sd)
         self._counter = PairCounter(
             self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES, windows
         )
-        return [self._counter]
+        if self._sd is None:
+            return [self._counter]
+        self._uncertainty = UncertaintyCounter(self.channels, self._sd, bins.values, tissue, finished)
+        return [self._counter, self._uncertainty]
 
     def finish(self) -> Generator[float, None, ComparedPixels]:
         """Compute metrics, intervals, IoU curve and distributions from the counts."""
@@ -151,7 +163,10 @@ class PixelsPart:
         for index in self._order:
             rois[index] = numbers.completed(self._comparison.rois[index], self._counter.settled(index, cache))
             yield 0.9 * len(rois) / len(self._comparison.rois)
-        return numbers.of(pairs, tuple(rois[index] for index in range(len(rois))))
+        found = numbers.of(pairs, tuple(rois[index] for index in range(len(rois))))
+        if self._uncertainty is None:
+            return found
+        return replace(found, uncertainty=uncertainty_numbers(self._uncertainty.counts, self._uncertainty.bins))
 
     def _reading_order(self) -> list[int]:
         """Indices of the regions, those in the same chunk together, so that the chunk is decoded once for all."""

@@ -15,6 +15,7 @@ from napari_hrpn.analysis.counts.joint_histogram import PairBins, PairCounts, pa
 from napari_hrpn.analysis.counts.moments import checked_pair
 from napari_hrpn.analysis.scan.block_scan import BlockCounter
 from napari_hrpn.analysis.windows import Values, Window, WindowSums
+from napari_hrpn.analysis.windows.gaussian import NAMES, gaussian_maps
 from napari_hrpn.core import Progress
 
 if TYPE_CHECKING:
@@ -36,10 +37,16 @@ _Counters = TypeVar("_Counters", bound="Sequence[BlockCounter[Any]]")
 
 @dataclass(frozen=True)
 class Windows:
-    """The requested window statistics, and the largest possible grey level of a pixel."""
+    """The requested window statistics, the largest possible grey level of a pixel, and the deviation of an ensemble."""
 
     asked: tuple[Window, ...] = ()
     data_range: float = math.nan
+    sd: da.Array | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all values."""
+        return (*(window.name for window in self.asked), *(() if self.sd is None else NAMES))
 
     @property
     def border(self) -> int:
@@ -49,8 +56,12 @@ class Windows:
     def maps(
         self, block: PixelBlock, channels: tuple[da.Array, da.Array], finished: Inside | None
     ) -> dict[str, Values]:
-        """Values of the pixels of a block, by window; NaN for pixels that are left out."""
-        return {window.name: self._map(window, block, channels, finished) for window in self.asked}
+        """Values of the pixels of a block, by name; NaN for pixels that are left out."""
+        maps = {window.name: self._map(window, block, channels, finished) for window in self.asked}
+        if self.sd is None:
+            return maps
+        real, predicted, sd = (block.pixels(channel) for channel in (*channels, self.sd))
+        return maps | gaussian_maps(real, predicted, sd)
 
     def _map(
         self, window: Window, block: PixelBlock, channels: tuple[da.Array, da.Array], finished: Inside | None
@@ -125,7 +136,7 @@ def no_pairs(
     """Empty counts, to which those of blocks are added."""
     real, predicted = (np.empty((0, 0), channel.dtype) for channel in channels)
     pairs = count_pairs(real, predicted, np.empty((0, 0), bool), bins, sides_px)
-    return pairs.with_windows({window.name: WindowSums() for window in windows.asked})
+    return pairs.with_windows({name: WindowSums() for name in windows.names})
 
 
 class PairRange(BlockCounter[tuple[float, float]]):

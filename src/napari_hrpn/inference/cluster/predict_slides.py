@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cluster.task_pool import TaskPool
 from napari_hrpn.inference.engine import Tally
+from napari_hrpn.inference.ensemble import checked_members
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping
 
     import numpy as np
     from distributed import Client, Future
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.cluster.worker import SlideReference
     from napari_hrpn.inference.engine import PredictionReport, TileReport
     from napari_hrpn.inference.plan import Plan
-    from napari_hrpn.models import Checkpoint, ModelCard
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
 
@@ -72,7 +74,7 @@ class EndedSlide:
 
 def predict_slides(
     requests: Sequence[Callable[[], SlideRequest]],
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | Sequence[Checkpoint],
     client: Client,
     settings: PredictionSettings | None = None,
     *,
@@ -88,10 +90,11 @@ def predict_slides(
     machines = Counter(address.rsplit(":", 1)[0] for address in client.nthreads())
     # workers on one machine share its memory
     neighbours = max(machines.values(), default=1)
-    plugin = PredictingWorker(checkpoint, settings or PredictionSettings(), neighbours)
+    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
+    plugin = PredictingWorker(members, settings or PredictionSettings(), neighbours)
     pool = TaskPool(client, plugin)
     # the pool ends its tasks before the run releases the locks, after which another program may write the stores
-    with closing(_ClusterRun(pool, requests, checkpoint.card)) as run, pool:
+    with closing(_ClusterRun(pool, requests, members)) as run, pool:
         while not run.is_over:
             if stop is not None and stop.is_set():
                 run.cancel_waiting()
@@ -116,8 +119,10 @@ class _SlideAtWork:
 class _ClusterRun:
     """State of a run: requests and tiles that wait, slides at work, tasks in flight, and results to report."""
 
-    def __init__(self, pool: TaskPool, requests: Sequence[Callable[[], SlideRequest]], card: ModelCard) -> None:
-        self._pool, self._card = pool, card
+    def __init__(
+        self, pool: TaskPool, requests: Sequence[Callable[[], SlideRequest]], members: Sequence[Checkpoint]
+    ) -> None:
+        self._pool, self._members = pool, members
         self._requests = deque(enumerate(requests))
         self._at_work: set[_SlideAtWork] = set()
         self._tiles: deque[tuple[_SlideAtWork, Tile]] = deque()
@@ -199,7 +204,7 @@ class _ClusterRun:
         if self._is_stopped:
             return
         request = slide.request
-        tally = Tally(request.slide, plan, self._card, slide.store, overwrite=request.overwrite)
+        tally = Tally(request.slide, plan, self._members, slide.store, overwrite=request.overwrite)
         if not self._tallies:
             # the time in which the workers start says nothing about their speed
             self._started = time.perf_counter()

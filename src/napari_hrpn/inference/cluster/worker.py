@@ -115,11 +115,11 @@ class _NamedPlugin(WorkerPlugin):
 
 
 class PredictingWorker(_NamedPlugin):
-    """Plugin that predicts tiles; it keeps the network, its thread and the open slides."""
+    """Plugin that predicts tiles; it keeps the networks, their thread and the open slides."""
 
-    def __init__(self, checkpoint: Checkpoint, settings: PredictionSettings, neighbours: int) -> None:
+    def __init__(self, members: Sequence[Checkpoint], settings: PredictionSettings, neighbours: int) -> None:
         super().__init__()
-        self._checkpoint, self._settings, self._neighbours = checkpoint, settings, neighbours
+        self._members, self._settings, self._neighbours = members, settings, neighbours
 
     def setup(self, worker: Worker) -> None:
         """Prepare a worker process."""
@@ -131,25 +131,25 @@ class PredictingWorker(_NamedPlugin):
         self._chunks = ChunkCache(KEPT_BYTES, self._threads)
         self._largest_piece: int | None = None
         self._network = thread_on_main_heap(THREAD_NAME)
-        self._predictor = self._network.submit(self._build_predictor)
+        self._predictors = self._network.submit(self._build_predictors)
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002
         """Clean up a worker process; a tile that is being computed is finished first."""
         self._stop.set()
-        self._network.submit(lambda: free_memory(self._predictor.result().device))
+        self._network.submit(lambda: free_memory(self._predictors.result()[0].device))
         self._network.shutdown(wait=False)
 
     def plan_slide(self, slide: SlideReference, store: Location, roles: Mapping[str, int] | None) -> Plan:
         """Make the plan of a slide."""
-        predictor, opened = self._predictor.result(), self._slide(slide)
-        arguments = opened, self._checkpoint, predictor, store, self._settings, roles
+        predictors, opened = self._predictors.result(), self._slide(slide)
+        arguments = opened, self._members, predictors, store, self._settings, roles
         return self._network.submit(make_plan, *arguments).result()
 
     def predict(
         self, slide: SlideReference, store: Location, plan: Plan, tile: Tile
     ) -> tuple[NDArray[np.generic] | None, dict[str, Any], str]:
         """Predict a tile and write its own chunks; returns pixels for shared chunks, time spent, and device."""
-        predictor = self._predictor.result()
+        predictors = self._predictors.result()
         with self._room:
             _check_there(store)
             _check_store(store, plan)
@@ -157,25 +157,25 @@ class PredictingWorker(_NamedPlugin):
             piece = min(plan.largest_piece, self._largest_piece or plan.largest_piece)
             plan = replace(plan, largest_piece=max(piece, plan.smallest_piece))
             opened = self._slide(replace(slide, identity=plan.request["slide"]))
-            run = TilePipeline(plan, opened, predictor, PredictionStore(store), self._stop, self._chunks)
+            run = TilePipeline(plan, opened, predictors, PredictionStore(store), self._stop, self._chunks)
             pixels = self._network.submit(run.predict, tile, run.read(tile)).result()
             self._largest_piece = run.largest_piece
             # another program may have replaced the prediction meanwhile, and must not get this tile into its own
             _check_store(store, plan)
-            return run.write(tile, pixels), run.spent, predictor.device
+            return run.write(tile, pixels), run.spent, predictors[0].device
 
     def _slide(self, slide: SlideReference) -> Slide:
         with self._opening:
             return self._opened(slide)
 
-    def _build_predictor(self) -> Predictor:
+    def _build_predictors(self) -> list[Predictor]:
         torch.set_num_threads(self._threads)
         device = choose_device(self._settings.device)
         # decided once: later, memory that this process holds itself would look like memory of other programs
         available = min(psutil.virtual_memory().available / self._neighbours, self._limit or math.inf)
         budget = budget_bytes(self._settings, device, available)
         self._settings = replace(self._settings, memory_gb=budget / 1e9)
-        return Predictor(self._checkpoint, device.name, self._settings.precision)
+        return [Predictor(member, device.name, self._settings.precision) for member in self._members]
 
 
 def _check_store(store: Location, plan: Plan) -> None:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import ComboBox, LineEdit, SpinBox
+from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
 from psygnal import Signal
+from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
 from napari_hrpn.plugin.parts.forms import align_titles, combo_box, field_row
 from napari_hrpn.plugin.parts.messages import ToneLabel, UserError, sentence_of
 from napari_hrpn.plugin.parts.runs import ProcessorForm
-from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint
+from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint, read_study
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.settings.networks import BUNDLED
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import SeriesInfo, Slide
@@ -139,7 +141,7 @@ class PlaneField:
 
 
 class CheckpointField:
-    """Field for a checkpoint, the bundled one or a file; its card is read in the background.
+    """Field for a checkpoint, or several that are an ensemble; their cards are read in the background.
 
     `changed` is emitted when `chosen` changes, `refused` carries the sentence of an error.
     """
@@ -154,6 +156,9 @@ class CheckpointField:
         self.box = combo_box(_CHECKPOINT_TOOLTIP, title="Checkpoint")
         self._choices.offer(self.box, next(iter(BUNDLED)))
         self.row = field_row("Checkpoint", [self.box, self._choices.button])
+        self.others: tuple[str, ...] = ()
+        self.others_label = ToneLabel()
+        self.ensemble_row = field_row("Ensemble", [self._button(*button) for button in self._buttons()])
         self.box.changed.connect(self.read)
 
     def use(self, path: Path) -> None:
@@ -165,7 +170,51 @@ class CheckpointField:
         """Read the card of the chosen checkpoint."""
         self.chosen = None
         self.changed.emit()
-        self._reading.do(once(read_checkpoint, self.box.value), self._take, self._refuse)
+        others = [other for other in self.others if other != self.box.value]
+        self._reading.do(once(read_checkpoint, self.box.value, *others), self._take, self._refuse)
+
+    def add(self, paths: Sequence[str]) -> None:
+        """Add members of an ensemble."""
+        self._use_others((*self.others, *paths))
+
+    def use_study(self, folder: Path) -> None:
+        """Predict with the networks of the folds of a study."""
+        self._reading.do(once(read_study, folder), self._take_study, self._refuse)
+
+    def clear(self) -> None:
+        """Predict with the one chosen checkpoint."""
+        self._use_others(())
+
+    def _buttons(self) -> Iterator[tuple[str, str, Callable[[], None]]]:
+        """Titles, tooltips and functions of the buttons of the ensemble."""
+        yield "Add …", "Predict with more checkpoints: their mean, and the standard deviation between them", self._ask
+        yield "Study …", "Predict with the networks of all folds of a finished study", self._ask_for_study
+        yield "Clear", "Predict with the one checkpoint above", self.clear
+
+    @staticmethod
+    def _button(text: str, tooltip: str, press: Callable[[], None]) -> PushButton:
+        button = PushButton(text=text, tooltip=tooltip)
+        button.changed.connect(press)
+        return button
+
+    def _use_others(self, others: Sequence[str]) -> None:
+        self.others = tuple(dict.fromkeys(others))
+        self.read()
+
+    def _ask(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(
+            self.box.native, "Checkpoints", "", "Checkpoints (*.safetensors);;All files (*)"
+        )
+        if names:
+            self.add(names)
+
+    def _ask_for_study(self) -> None:
+        if folder := QFileDialog.getExistingDirectory(self.box.native, "Folder of a finished study"):
+            self.use_study(Path(folder))
+
+    def _take_study(self, paths: tuple[str, ...]) -> None:
+        self._choices.offer(self.box, paths[0])
+        self._use_others(paths[1:])
 
     def abandon(self) -> None:
         """Stop reading before the widget is deleted."""
@@ -173,7 +222,10 @@ class CheckpointField:
 
     def _take(self, read: ReadCheckpoint) -> None:
         self.chosen = read
-        self.box.tooltip = f"{_CHECKPOINT_TOOLTIP}:\n{read.checkpoint.card.title}\n{read.path}"
+        paths = "\n".join(map(str, (read.path, *read.others)))
+        self.box.tooltip = f"{_CHECKPOINT_TOOLTIP}:\n{read.checkpoint.card.title}\n{paths}"
+        count = len(read.others)
+        self.others_label.say(f"Mean of {count + 1} checkpoints, and the standard deviation between them" * bool(count))
         self.changed.emit()
 
     def _refuse(self, error: BaseException) -> None:

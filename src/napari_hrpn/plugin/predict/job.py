@@ -23,11 +23,12 @@ from napari_hrpn.slides.metadata import HIGH_PERCENT, LOW_PERCENT
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import napari
     from napari.layers import Image
+    from numpy.typing import NDArray
 
     from napari_hrpn.core import Box
     from napari_hrpn.inference import PredictionReport, PredictionSettings, PredictionStore, TileReport
@@ -46,8 +47,10 @@ class ReadCheckpoint:
     """A checkpoint as the form keeps it."""
 
     path: Path
-    checkpoint: Checkpoint  # without its weights, which are large
-    digest: str  # hash of the checkpoint, including its weights
+    checkpoint: Checkpoint  # without its weights, which are large; of an ensemble the first, with the title of all
+    digest: str  # hash of the checkpoint, or of all members of the ensemble, including their weights
+    halo: int  # pixels around a tile that the networks see, at most
+    others: tuple[Path, ...] = ()  # further members of an ensemble
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,12 @@ def _stem(slide: Slide) -> str:
 def _request(
     slide: Slide, roles: Mapping[str, int], read: ReadCheckpoint, settings: PredictionSettings
 ) -> dict[str, Any]:
-    from napari_hrpn.models import halo_of
-
     decisive = {key: value for key, value in asdict(settings).items() if key not in _NOT_DECISIVE}
     if settings.core is None:
         # a resumed run keeps the core of the first one
         del decisive["core"]
-    network = read.checkpoint.settings
-    decisive["halo"] = rounded_up(halo_of(network) if settings.halo is None else settings.halo, network.stride)
+    reach = read.halo if settings.halo is None else settings.halo
+    decisive["halo"] = rounded_up(reach, read.checkpoint.settings.stride)
     return {
         "slide": slide_identity(slide),
         "checkpoint": read.digest,
@@ -166,34 +167,47 @@ class PredictionProgress:
     earlier: int  # tiles on disk that an earlier run has finished
     predicted_px: int  # pixels of the tiles on disk
     seconds_left: float | None  # expected time to the end
-    contrast: tuple[float, float] | None  # percentiles of the finished pixels
+    # percentiles of the finished pixels of each channel
+    contrast: tuple[tuple[float, float] | None, ...]
 
 
-def read_checkpoint(name: str) -> ReadCheckpoint:
-    """Read the card and the settings of a checkpoint file, or of a bundled checkpoint."""
-    from napari_hrpn.models import checkpoint_path, load_checkpoint
+def read_checkpoint(*names: str) -> ReadCheckpoint:
+    """Read cards and settings of a checkpoint, a file or a bundled one, or of several that are an ensemble."""
+    from napari_hrpn.inference.ensemble import checked_members, ensemble_digest, ensemble_title
+    from napari_hrpn.models import checkpoint_path, halo_of, load_checkpoint
 
-    path = checkpoint_path(name)
-    checkpoint = load_checkpoint(path)
-    return ReadCheckpoint(path, replace(checkpoint, weights={}), checkpoint.digest)
+    paths = [checkpoint_path(name) for name in names]
+    members = checked_members([load_checkpoint(path) for path in paths])
+    digest = ensemble_digest([member.digest for member in members])
+    card = replace(members[0].card, title=ensemble_title(members))
+    halo = max(halo_of(member.settings) for member in members)
+    return ReadCheckpoint(paths[0], replace(members[0], weights={}, card=card), digest, halo, tuple(paths[1:]))
+
+
+def read_study(folder: Path) -> tuple[str, ...]:
+    """Paths of the networks of a study's folds."""
+    from napari_hrpn.experiments import fold_checkpoints
+
+    return tuple(map(str, fold_checkpoints(folder)))
 
 
 def predict(
     job: Job,
-    levels: LiveLevels,
+    levels: Sequence[LiveLevels],
     focus: Callable[[], tuple[float, float] | None],
     stop: threading.Event,
 ) -> Generator[PredictionProgress, None, tuple[PredictionReport, Slide | None]]:
-    """Predict a slide, and load each tile into the levels that are shown; returns the prediction if it is complete."""
+    """Predict a slide, and load each tile into the levels of all channels; returns the prediction if it is complete."""
     filling = _Filling(job, levels)
     from napari_hrpn.inference import PredictionWarning, predict_slide
     from napari_hrpn.models import load_checkpoint
 
     if not job.overwrite and job.store.exists() and filling.open():
         yield filling.progress(None)
+    first, *others = (load_checkpoint(path) for path in (job.read.path, *job.read.others))
     run = predict_slide(
         job.slide,
-        load_checkpoint(job.read.path),
+        [first, *others] if others else first,
         job.store,
         job.settings,
         roles=job.roles,
@@ -206,12 +220,20 @@ def predict(
     return report, open_slide(report.path) if report.complete else None
 
 
+def _contrast(pixels: NDArray[Any]) -> tuple[float, float] | None:
+    pixels = pixels[np.isfinite(pixels)]
+    if not pixels.size:
+        return None
+    low, high = (float(limit) for limit in np.percentile(pixels, (LOW_PERCENT, HIGH_PERCENT)))
+    return (low, high) if high > low else None
+
+
 class _Filling:
     """Loads the tiles of a store into the levels that are shown."""
 
-    def __init__(self, job: Job, levels: LiveLevels) -> None:
+    def __init__(self, job: Job, channels: Sequence[LiveLevels]) -> None:
         self._job = job
-        self._levels = levels
+        self._channels = channels
         self._cores: set[Box] = set()
         self._is_open = self._is_begun = False
         self._finished = self._total = self._earlier = 0
@@ -223,7 +245,8 @@ class _Filling:
             self.open()
             self._earlier, self._is_begun = report.finished - 1, True
         if report.tile.core not in self._cores:
-            self._levels.load(report.tile.core)
+            for levels in self._channels:
+                levels.load(report.tile.core)
             self._cores.add(report.tile.core)
         self._finished, self._total = report.finished, report.total
         return self.progress(report.seconds_left)
@@ -238,21 +261,18 @@ class _Filling:
             store = PredictionStore(self._job.store)
         except (ValueError, KeyError, TypeError, OSError):
             return False
-        if [level.shape[1:] for level in store.levels] != [plane.shape for plane in self._levels.planes]:
+        shapes = [(len(self._channels), *plane.shape) for plane in self._channels[0].planes]
+        if [level.shape for level in store.levels] != shapes:
             return False
-        self._levels.attach(store.levels)
+        for levels in self._channels:
+            levels.attach(store.levels)
         self._is_open = True
         self._load_finished(store)
         return True
 
     def progress(self, seconds_left: float | None) -> PredictionProgress:
         """Progress, with the contrast of the finished pixels."""
-        pixels = self._levels.loaded_pixels()
-        pixels = pixels[np.isfinite(pixels)]
-        contrast = None
-        if pixels.size:
-            low, high = (float(limit) for limit in np.percentile(pixels, (LOW_PERCENT, HIGH_PERCENT)))
-            contrast = (low, high) if high > low else None
+        contrast = tuple(_contrast(levels.loaded_pixels()) for levels in self._channels)
         predicted_px = sum(core.area for core in self._cores)
         return PredictionProgress(self._finished, self._total, self._earlier, predicted_px, seconds_left, contrast)
 
@@ -263,7 +283,8 @@ class _Filling:
             return
         grid = TileGrid(*self._job.slide.shape, core, halo=0, stride=1)
         self._cores = {tile.core for tile in grid if store.finished(tile.core)}
-        self._levels.load_finished(self._cores)
+        for levels in self._channels:
+            levels.load_finished(self._cores)
         tiles = tuple(grid) if region is None else grid.within(region)
         self._finished = self._earlier = sum(tile.core in self._cores for tile in tiles)
         self._total = len(tiles)

@@ -26,9 +26,13 @@ from napari_hrpn.plugin.viewer import (
     redrawing,
     remove_hatch,
     share_contrast,
+    slider_range,
+    uncertainty_attributes,
+    uncertainty_of,
     update_hatch,
 )
 from napari_hrpn.slides import colour_in_folder, slide_name
+from napari_hrpn.slides.channel_roles import predicted_name
 from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes
 
 if TYPE_CHECKING:
@@ -74,17 +78,22 @@ class RunningPrediction(QObject):
         self._viewer = viewer
         card, shapes = job.read.checkpoint.card, level_shapes((1, *job.slide.shape))
         dtype = np.dtype(card.dtype if job.settings.output == "probe" else "float32")
-        self._levels = LiveLevels([Plane((height, width), dtype) for _, height, width in shapes])
+        self._channels = [
+            LiveLevels([Plane((height, width), dtype, channel) for _, height, width in shapes])
+            for channel in range(2 if job.read.others else 1)
+        ]
+        self._levels = self._channels[0]
         found = self._layer_of_store()
         self._is_new = found is None
         self.layer: Image = self._new_layer(reference) if found is None else self._again(found)
+        self.uncertainty = self._uncertainty_layer(reference) if job.read.others else None
         add_hatch(viewer, self.layer, self._levels.loaded)
         self._redraw = redrawing(self.layer)
         self._contrast = share_contrast(self.layer, real)
         self._focus = _Focus()
         viewer.scene.camera.events.center.connect(self._follow_camera)
         self._follow_camera()
-        self._run = BackgroundRun(partial(predict, job, self._levels, self._focus))
+        self._run = BackgroundRun(partial(predict, job, self._channels, self._focus))
         self._run.yielded.connect(self._show)
         self._run.returned.connect(self._end)
         self._run.failed.connect(self._fail)
@@ -125,13 +134,27 @@ class RunningPrediction(QObject):
         layer: Image = self._viewer.add_image(
             **self._levels.layer_data(),
             **placement(reference),
-            name=prediction_name(slide_name(self.job.store), f"predicted {card.target}", card.title),
+            name=prediction_name(slide_name(self.job.store), predicted_name(card.target), card.title),
             rgb=False,
             colormap=facts["colour"],
             blending="additive",
             contrast_limits=(0.0, 1.0),
             metadata={KEY: {"prediction": facts}},
         )
+        return layer
+
+    def _uncertainty_layer(self, reference: Image) -> Image:
+        found = uncertainty_of(self._viewer, self.layer)
+        data = self._channels[1].layer_data()
+        if found is not None:
+            found.data = data["data"]
+            return found
+        selected = set(self._viewer.layers.selection)
+        about = uncertainty_attributes(self.layer.name, self._facts())
+        layer: Image = self._viewer.add_image(
+            **data, **placement(reference), **about, rgb=False, contrast_limits=(0.0, 1.0)
+        )
+        self._viewer.layers.selection = selected
         return layer
 
     def _again(self, layer: Image) -> Image:
@@ -166,8 +189,10 @@ class RunningPrediction(QObject):
         self.progress = progress
         if self.has_begun:
             self._first_tile.stop()
-        self._contrast.suggest(progress.contrast)
+        self._contrast.suggest(progress.contrast[0])
         self._redraw()
+        if self.uncertainty is not None:
+            _show_values(self.uncertainty, progress.contrast[1])
         update_hatch(self._viewer, self.layer, self._levels.loaded)
         self.progressed.emit(progress)
 
@@ -186,8 +211,9 @@ class RunningPrediction(QObject):
         self._stop_following()
         if self._is_new and not self.has_begun:
             remove_hatch(self._viewer, self.layer)
-            if self.layer in self._viewer.layers:
-                self._viewer.layers.remove(self.layer)
+            for layer in (self.layer, self.uncertainty):
+                if layer is not None and layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
         else:
             self._draw_all()
         self.failed.emit(error)
@@ -196,6 +222,16 @@ class RunningPrediction(QObject):
         # redrawn now: this object is deleted next, and its throttled redraw with it
         self._redraw.cancel()
         self.layer.refresh(extent=False)
+        if self.uncertainty is not None:
+            self.uncertainty.refresh(extent=False)
+
+
+def _show_values(layer: Image, limits: tuple[float, float] | None) -> None:
+    """Draw new pixels of a layer whose contrast is that of its pixels."""
+    if limits is not None:
+        layer.contrast_limits_range = slider_range(limits, np.dtype(layer.dtype))
+        layer.contrast_limits = limits
+    layer.refresh(extent=False)
 
 
 def words_of_the_end(progress: PredictionProgress | None, store: str) -> str:

@@ -132,11 +132,16 @@ class PredictWidget(DockedWidget):
             self._running = None
 
     def _lay_out(self) -> None:
-        files = form_rows([self.checkpoint_form.row, self.output_form])
+        checkpoints = form_rows([self.checkpoint_form.row, self.checkpoint_form.ensemble_row])
+        files = form_rows([self.output_form])
         contents = QWidget()
         rows = QVBoxLayout(contents)
         rows.setContentsMargins(0, 0, 0, 0)
-        for part in (self.slide_form.rows.native, self.quality_label, files.native, self.settings_form.native):
+        parts = (
+            *(self.slide_form.rows.native, self.quality_label, checkpoints.native, self.checkpoint_form.others_label),
+            *(files.native, self.settings_form.native),
+        )
+        for part in parts:
             rows.addWidget(part)
         rows.addStretch(1)
         buttons = field_row("", [self.predict_button, self.cancel_button])
@@ -183,7 +188,7 @@ class PredictWidget(DockedWidget):
             slide and (slide_label(slide), slide.source, slide.pixel_size_um),
             self.slide_form.size_field.value,
             tuple(box.value for box in self.slide_form.role_boxes.values()),
-            read and read.path,
+            read and (read.path, read.others),
             self.settings_form.settings(),
             self.settings_form.region_box.value,
             self.output_form.chosen,

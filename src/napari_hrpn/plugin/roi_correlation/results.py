@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_hrpn.analysis import Interval, RegionNumbers
-    from napari_hrpn.analysis.metrics import Metric
+    from napari_hrpn.analysis.region_numbers import Metric
 
 
 _INDEX = Qt.ItemDataRole.UserRole

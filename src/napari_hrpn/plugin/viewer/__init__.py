@@ -40,6 +40,7 @@ from napari_hrpn.plugin.viewer.predictions import (
     remove_hatch,
     settle_soon,
     share_contrast,
+    uncertainty_of,
     update_hatch,
 )
 from napari_hrpn.plugin.viewer.pyramids import LiveLevels, Plane, grow, redrawing, shown_layers
@@ -51,6 +52,7 @@ from napari_hrpn.plugin.viewer.slides_as_layers import (
     slide_from_layers,
     slide_layers,
     slider_range,
+    uncertainty_attributes,
     widen_slider,
 )
 
@@ -101,6 +103,8 @@ __all__ = [
     "slide_title",
     "slider_range",
     "slides_in",
+    "uncertainty_attributes",
+    "uncertainty_of",
     "update_hatch",
     "visible_box",
     "widen_slider",

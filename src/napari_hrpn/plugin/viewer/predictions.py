@@ -21,7 +21,7 @@ from napari_hrpn.plugin.viewer.open_slides import (
     slide_of,
     unwrapped,
 )
-from napari_hrpn.plugin.viewer.slides_as_layers import slider_range
+from napari_hrpn.plugin.viewer.slides_as_layers import UNCERTAINTY, slider_range
 from napari_hrpn.slides import guess_roles, slide_identity
 
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ def _settle(viewer: napari.Viewer) -> None:
         identity = _identity(slide)
         for layer in waiting:
             if identity is not None and prediction_facts(layer).get("slide") == identity:
-                _join(layer, layers_of(viewer, slide), guess_roles(slide.channel_names).probe)
+                shown = layers_of(viewer, slide)
+                _join(layer, shown, guess_roles(slide.channel_names).probe)
+                if (uncertain := uncertainty_of(viewer, layer)) is not None:
+                    _place(uncertain, shown)
     for layer in predicted:
         finished = finished_part(layer)
         if finished is not None and hatch_of(viewer, layer) is None:
@@ -121,13 +124,19 @@ def _settle(viewer: napari.Viewer) -> None:
 
 def _join(layer: Image, shown: list[Image], probe: int | None) -> None:
     """Place a prediction that was opened from a file on its slide."""
-    if pixel_shape(shown[0]) != pixel_shape(layer):
+    if not _place(layer, shown):
         return
-    for name, value in placement(shown[0]).items():
-        setattr(layer, name, value)
     real = next((one for one in shown if probe is not None and channel_of(one) == probe), None)
     if real is not None:
         share_contrast(layer, real)
+
+
+def _place(layer: Image, shown: list[Image]) -> bool:
+    """Place a layer on a slide of its size; returns whether it has that size."""
+    fits = pixel_shape(shown[0]) == pixel_shape(layer)
+    for name, value in placement(shown[0]).items() if fits else ():
+        setattr(layer, name, value)
+    return fits
 
 
 def _identity(slide: Slide) -> str | None:
@@ -143,9 +152,18 @@ def finished_part(layer: Image) -> RegionMask | None:
 
 def hatch_of(viewer: ViewerModel, predicted: Image) -> Image | None:
     """The hatch of a prediction."""
+    return _helper_of(viewer, predicted, "hatch")
+
+
+def uncertainty_of(viewer: ViewerModel, predicted: Image) -> Image | None:
+    """The layer of the uncertainty of a prediction by an ensemble."""
+    return _helper_of(viewer, predicted, UNCERTAINTY)
+
+
+def _helper_of(viewer: ViewerModel, predicted: Image, kind: str) -> Image | None:
     path = prediction_facts(predicted).get("path")
     found = ((prediction_facts(layer), layer) for layer in viewer.layers)
-    return next((one for facts, one in found if facts.get("helper") == "hatch" and facts.get("path") == path), None)
+    return next((one for facts, one in found if facts.get("helper") == kind and facts.get("path") == path), None)
 
 
 def add_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:

@@ -44,7 +44,7 @@ _Array: TypeAlias = Any
 
 
 class Plane:
-    """Two-dimensional view of the only channel of a (c, y, x) array, for napari.
+    """Two-dimensional view of one channel of a (c, y, x) array, for napari.
 
     Nothing is read before it is sliced. The array may be set later; until then all pixels are zero.
     """
@@ -52,8 +52,9 @@ class Plane:
     ndim = 2
     chunks = (512, 512)
 
-    def __init__(self, shape: tuple[int, int], dtype: DTypeLike) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: DTypeLike, channel: int = 0) -> None:
         self.shape = shape
+        self.channel = channel
         self.dtype = np.dtype(dtype)
         self.size = math.prod(shape)
         self.array: _Array | None = None
@@ -66,7 +67,7 @@ class Plane:
         if self.array is None:
             nothing = np.broadcast_to(np.zeros((), self.dtype), self.shape)[key]
             return np.zeros(nothing.shape, self.dtype)
-        return np.asarray(self.array[(0, *key)])
+        return np.asarray(self.array[(self.channel, *key)])
 
 
 class LiveLevels:

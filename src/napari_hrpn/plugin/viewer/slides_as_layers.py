@@ -23,6 +23,7 @@ from napari_hrpn.slides import (
     guess_roles,
     prediction_record,
 )
+from napari_hrpn.slides.channel_roles import sd_channel
 from napari_hrpn.slides.lazy_pixels import accepted_dtype
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _PHOTOGRAPH = ("red", "green", "blue")
 _TRANSMITTED_LIGHT = {"bf", "brightfield", "dia", "dic", "mono", "phase", "pol", "td", "tl", "trans", "transmitted"}
 _LARGEST_FLAT = 1024
 _CHUNK_PX = 512
+UNCERTAINTY = "uncertainty"
 
 
 def slide_layers(
@@ -80,9 +82,25 @@ def slide_layers(
             "metadata": {KEY: {"slide": slide, "channel": channel}},
         }
         layers.append((data.pop("data"), {**data, **shared, **about}, "image"))
-    if len(layers) == 1:
+    uncertain = sd_channel(slide)
+    if len(layers) == 1 or uncertain is not None:
         layers[0][1].update(_prediction_attributes(slide, title))
+    shown = layers[0][1]["metadata"][KEY]
+    if uncertain is not None and "prediction" in shown:
+        layers[uncertain][1].update(uncertainty_attributes(layers[0][1]["name"], shown["prediction"]))
     return layers
+
+
+def uncertainty_attributes(prediction: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Attributes of the layer that shows how much the members of an ensemble differ; it is hidden at first."""
+    return {
+        "name": f"{prediction}, {UNCERTAINTY}",
+        # perceptually uniform, and not additive: mixed with the stains, its colours would have no meaning
+        "colormap": "viridis",
+        "blending": "translucent_no_depth",
+        "visible": False,
+        "metadata": {KEY: {"prediction": {**facts, "helper": UNCERTAINTY}}},
+    }
 
 
 def calibrated_layer(prediction: Slide, calibration: Calibration, *, title: str | None = None) -> LayerData:

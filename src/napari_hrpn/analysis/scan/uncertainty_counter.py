@@ -1,0 +1,87 @@
+"""Counter of how often the intervals of an ensemble hold, by real grey level, and of errors by standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.analysis.scan.block_scan import BlockCounter
+from napari_hrpn.analysis.windows.gaussian import LEVELS, absolute_error, half_width
+
+if TYPE_CHECKING:
+    import dask.array as da
+    from numpy.typing import NDArray
+
+    from napari_hrpn.analysis.counts.intensity_histogram import ValueBins
+    from napari_hrpn.analysis.scan.block_scan import Inside, PixelBlock
+    from napari_hrpn.slides import FinishedTiles
+
+_PER_OCTAVE, _OCTAVES = 2, 40
+"""Bins of standard deviations, from 2^-40 to 2^40 grey levels; the first bin has those of zero, too."""
+
+
+@dataclass(frozen=True, eq=False)
+class UncertaintyCounts:
+    """Counts of the pixels of a region, pooled with ``+``."""
+
+    # shape (1 + intervals, bins of the real grey level): pixels, and those that each interval covers
+    by_level: NDArray[np.int64]
+    # shape (3, bins of the standard deviation): pixels, squared errors, squared standard deviations
+    by_sd: NDArray[np.float64]
+
+    def __add__(self, other: UncertaintyCounts) -> UncertaintyCounts:
+        return UncertaintyCounts(self.by_level + other.by_level, self.by_sd + other.by_sd)
+
+
+class UncertaintyCounter(BlockCounter["UncertaintyCounts | None"]):
+    """Counter of the pixels of a region, or of the whole frame."""
+
+    def __init__(
+        self,
+        channels: tuple[da.Array, da.Array],
+        sd: da.Array,
+        bins: ValueBins,
+        region: Inside | None,
+        finished: FinishedTiles | None,
+    ) -> None:
+        self._channels, self._sd, self.bins = channels, sd, bins
+        self._region, self._finished = region, finished
+        self.counts = UncertaintyCounts(
+            np.zeros((1 + len(LEVELS), bins.number), np.int64), np.zeros((3, 2 * _OCTAVES * _PER_OCTAVE))
+        )
+
+    def count(self, block: PixelBlock) -> UncertaintyCounts | None:
+        """Counts of a block; None if no pixel of it is inside."""
+        inside = block.inside(self._region) & block.inside(self._finished)
+        if not inside.any():
+            return None
+        real, predicted, sd = (block.pixels(channel)[inside] for channel in (*self._channels, self._sd))
+        error, sd = absolute_error(real, predicted), sd.astype(np.float64)
+        level = self.bins.index(real)
+        masks = (error <= half_width(nominal) * sd for nominal in LEVELS)
+        by_level = [level, *(level[mask] for mask in masks)]
+        group = _bin_of(sd)
+        return UncertaintyCounts(
+            np.array([np.bincount(levels, minlength=self.bins.number) for levels in by_level]),
+            np.array(
+                [
+                    np.bincount(group, weights, minlength=self.counts.by_sd.shape[1])
+                    for weights in (None, error**2, sd**2)
+                ],
+                np.float64,
+            ),
+        )
+
+    def add(self, result: UncertaintyCounts | None) -> None:
+        """Pool the counts."""
+        if result is not None:
+            self.counts += result
+
+
+def _bin_of(sd: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Bin of each standard deviation; a bin is half an octave wide."""
+    octaves = np.log2(np.maximum(sd, 2.0**-_OCTAVES)) + _OCTAVES
+    bins: NDArray[np.intp] = np.minimum(_PER_OCTAVE * octaves, 2 * _OCTAVES * _PER_OCTAVE - 1).astype(np.intp)
+    return bins

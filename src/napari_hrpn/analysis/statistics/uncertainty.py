@@ -1,0 +1,72 @@
+"""Uncertainty of an ensemble against its errors: coverage by decile of the real image, and error by deviation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts
+from napari_hrpn.analysis.windows.gaussian import LEVELS
+
+if TYPE_CHECKING:
+    from napari_hrpn.analysis.counts.intensity_histogram import ValueBins
+    from napari_hrpn.analysis.scan.uncertainty_counter import UncertaintyCounts
+
+_DECILES = 10
+
+
+@dataclass(frozen=True)
+class DecileCoverage:
+    """Coverage of the intervals among pixels of similar real grey level."""
+
+    decile: int  # 1 has the darkest pixels; pixels of one grey level are never divided
+    darkest: float
+    brightest: float
+    n: int
+    coverage: tuple[float, ...]  # by nominal coverage: 50, 80, 90 and 95 %
+
+
+@dataclass(frozen=True)
+class SpreadError:
+    """Error of the pixels of similar standard deviation; the two are equal where the deviation is right."""
+
+    n: int
+    sd: float  # root mean square of the standard deviations
+    error: float  # root mean square of the errors
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What an ensemble's standard deviation says about its errors in the tissue, or in the frame without tissue."""
+
+    deciles: tuple[DecileCoverage, ...]
+    spread: tuple[SpreadError, ...]  # in order of the standard deviation, each up to 1.41 times the one before
+
+
+def uncertainty_numbers(counts: UncertaintyCounts, bins: ValueBins) -> Uncertainty:
+    """Numbers of a region from its counts."""
+    real = ValueCounts(counts.by_level[0], bins.low, bins.step, bins.binned)
+    edges = real.percentile(np.arange(1, _DECILES) * 100 / _DECILES) if real.n else np.zeros(_DECILES - 1)
+    decile = np.searchsorted(edges, bins.levels, side="left")
+    deciles = (_decile(number, counts, bins, decile == number) for number in range(_DECILES))
+    spread = tuple(
+        SpreadError(int(n), math.sqrt(variance / n), math.sqrt(squares / n))
+        for n, squares, variance in counts.by_sd.T
+        if n
+    )
+    return Uncertainty(tuple(found for found in deciles if found.n), spread)
+
+
+def _decile(number: int, counts: UncertaintyCounts, bins: ValueBins, where: np.ndarray) -> DecileCoverage:
+    n, *inside = counts.by_level[:, where].sum(axis=1).tolist()
+    levels = bins.levels[where & (counts.by_level[0] > 0)]
+    ends = (float(levels[0]), float(levels[-1])) if n else (math.nan, math.nan)
+    return DecileCoverage(number + 1, *ends, n, tuple(count / n if n else math.nan for count in inside))
+
+
+def coverage_columns(coverage: tuple[float, ...]) -> dict[str, float]:
+    """Coverage under the names of the metrics."""
+    return {f"coverage_{level}": share for level, share in zip(LEVELS, coverage, strict=True)}

@@ -1,0 +1,88 @@
+"""Ensemble of checkpoints: which fit together, and mean and standard deviation between their predictions."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_hrpn.core.errors import PredictionError
+from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_hrpn.models import Checkpoint
+
+_ROWS = 256
+
+
+def checked_members(members: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+    """Members of an ensemble, whose predictions of a slide are grey levels of the same pixels."""
+    if not members:
+        msg = "there is no checkpoint to predict with; expected one, or several for an ensemble."
+        raise PredictionError(msg)
+    first = members[0]
+    for number, other in enumerate(members[1:], start=2):
+        for what, found, expected in zip(_KINDS, _kind(other), _kind(first), strict=True):
+            if found != expected:
+                raise _differ(number, what, found, expected)
+        sizes = other.card.pixel_size_um, first.card.pixel_size_um
+        tolerance = 0 if first.card.resamples else PIXEL_SIZE_TOLERANCE
+        if None not in sizes and abs(sizes[0] / sizes[1] - 1) > tolerance:  # type: ignore[operator]
+            raise _differ(number, "pixel size", *(f"{size:g} µm" for size in sizes))
+    return tuple(members)
+
+
+_KINDS = ("inputs", "target", "pixel type", "resampling", "pixel size", "distance to vessels", "stride")
+
+
+def _kind(member: Checkpoint) -> tuple[object, ...]:
+    """All that must be equal between members, in words; pixel sizes may be known to differ a little."""
+    card = member.card
+    return (
+        ", ".join(card.input_roles),
+        card.target,
+        card.dtype,
+        "on" if card.resamples else "off",
+        "known" if card.pixel_size_um else "unknown",
+        card.distance,
+        f"{member.settings.stride} px",
+    )
+
+
+def _differ(number: int, what: str, found: object, expected: object) -> PredictionError:
+    return PredictionError(
+        f"the checkpoints are no ensemble: {what} {found} in checkpoint {number} and {expected} in the first one; "
+        "choose checkpoints that were trained alike, such as the folds of one study."
+    )
+
+
+def ensemble_digest(digests: Sequence[str]) -> str:
+    """Hash of an ensemble, of the form of a checkpoint's; that of a single checkpoint stays its own."""
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
+
+
+def ensemble_title(members: Sequence[Checkpoint]) -> str:
+    """Title of an ensemble, for people."""
+    others = f" and {len(members) - 1} more" if len(members) > 1 else ""
+    return f"{members[0].card.title}{others}"
+
+
+def mean_and_sd(images: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Mean and standard deviation (ddof=1) of two or more images, which are taken one by one; shape (2, y, x)."""
+    iterator = iter(images)
+    mean = next(iterator)
+    squares, count = np.zeros_like(mean), 1
+    for image in iterator:
+        count += 1
+        # Welford's recurrence, in double precision but few rows at a time
+        for top in range(0, len(image), _ROWS):
+            rows = slice(top, top + _ROWS)
+            difference = image[rows] - mean[rows].astype(np.float64)
+            mean[rows] += difference / count
+            squares[rows] += difference * (image[rows] - mean[rows].astype(np.float64))
+    return np.stack([mean, np.sqrt(squares / np.float32(count - 1))])

@@ -1,0 +1,67 @@
+"""``evaluate`` of an ensemble's prediction: its uncertainty in JSON, tables and page, with workers too."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from napari_hrpn.cli import run
+from support.evaluated_slides import evaluated_slide, write_slide
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    made = evaluated_slide(tmp_path_factory.mktemp("slide"))
+    sd = np.random.default_rng(4).uniform(0.5, 6, made.p.shape)
+    pixels = np.stack([made.p, sd]).astype(np.float32)
+    return made, pixels, write_slide(pixels, ("predicted QD", "sd"), made.folder / "slide.ensemble.ome.tif")
+
+
+def evaluate(slide, output, *more):
+    made, _, path = slide
+    words = [str(made.real), str(made.good), str(path), *made.words[2:], "--block", "24"]
+    assert run(["evaluate", *words, "-o", str(made.folder / output), *more]) == 0
+    return made.folder / output
+
+
+def test_json_tables_and_page_have_the_uncertainty_of_the_ensemble_alone(slide):
+    made, (mean, sd), _ = slide
+    folder = evaluate(slide, "out")
+    predictions = json.loads((folder / "evaluation.json").read_text("utf-8"))["predictions"]
+    single, found = predictions["good"], predictions["ensemble"]
+    y, inside = made.y.astype(np.float64), np.load(made.mask) > 0
+    covered = np.abs(y - mean)[inside] <= stats.norm.ppf(0.9) * sd[inside].astype(np.float64)
+    assert found["tissue"]["coverage_80"] == pytest.approx(covered.mean(), abs=1e-12)
+    assert {"crps", "width_80", "interval_score_80", "coverage_95"} <= found["rois"][0].keys()
+    assert sum(row["n"] for row in found["uncertainty"]["deciles"]) == inside.sum()
+    assert sum(row["n"] for row in found["uncertainty"]["spread"]) == inside.sum()
+    assert "uncertainty" not in single
+    assert "crps" not in single["tissue"]
+    regions = pd.read_csv(folder / "tables" / "regions.csv").set_index(["prediction", "region"])
+    assert regions.loc[("ensemble", "tissue"), "coverage_80"] == found["tissue"]["coverage_80"]
+    assert np.isnan(regions.loc[("good", "tissue"), "coverage_80"])
+    deciles = pd.read_csv(folder / "tables" / "uncertainty_deciles.csv")
+    assert deciles.to_dict("records") == [{"prediction": "ensemble", **row} for row in found["uncertainty"]["deciles"]]
+    assert (folder / "tables" / "uncertainty_spread.parquet").is_file()
+    page = (folder / "evaluation.html").read_text("utf-8")
+    assert page.index(">Uncertainty</h2>") < page.index(">Figures</h2>")
+    assert "coverage of 80 %" in page
+
+
+def test_workers_make_the_same_numbers(slide):
+    pytest.importorskip("distributed")
+    alone, workers = evaluate(slide, "out"), evaluate(slide, "workers", "--workers", "1")
+    one, other = (json.loads((folder / "evaluation.json").read_text("utf-8")) for folder in (alone, workers))
+    assert one["predictions"] == other["predictions"]
+
+
+def test_a_page_without_an_ensemble_has_no_uncertainty(slide):
+    made, _, _ = slide
+    folder = made.folder / "single"
+    assert run(["evaluate", str(made.real), str(made.good), *made.words[2:], "--block", "24", "-o", str(folder)]) == 0
+    page = (folder / "evaluation.html").read_text("utf-8")
+    assert "Uncertainty" not in page
+    assert "CRPS" not in page
+    assert not list((folder / "tables").glob("uncertainty*"))
