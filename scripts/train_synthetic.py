@@ -3,8 +3,8 @@
     python scripts/train_synthetic.py src/napari_hrpn/models/synthetic.safetensors
 
 Most tumours are of the preset `varied`, each of a regime of its own; in a part of them the probe is still in thin
-vessels, and some are of the preset `tumour`. The same command goes on with what was stopped. `benchmarks/checkpoints.py`
-measures the result on tumours and on real tissue that it has not seen.
+vessels, and some are of the preset `tumour`. The same command goes on with what was stopped;
+`benchmarks/checkpoints.py` measures the result on tumours and on real tissue that it has not seen.
 """
 
 from __future__ import annotations
