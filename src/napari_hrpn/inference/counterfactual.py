@@ -55,7 +55,7 @@ class CounterfactualNetwork:
         # differences are of grey levels that are neither rounded nor clipped
         wanted = replace(settings or PredictionSettings(), output="float32", region=None)
         self._predictor = Predictor(checkpoint, choose_device(wanted.device).name, wanted.precision)
-        self._plan = make_plan(slide, checkpoint, self._predictor, output, wanted, roles)
+        self._plan = make_plan(slide, [checkpoint], [self._predictor], output, wanted, roles)
         self.slide, self.level = slide, self._plan.sampling.level
         self.vessels = self._plan.channels[checkpoint.card.stains.index(VESSELS)]
         self.stride, self.warnings = self._plan.sampling.stride, self._plan.warnings
@@ -80,7 +80,7 @@ class CounterfactualNetwork:
 
     def prediction(self, box: Box, edit: VesselEdit | None = None) -> Iterator[tuple[Box, NDArray[np.float32]]]:
         """Predicted grey levels of the pieces of a box that begins at multiples of the network's stride."""
-        sampling, scaling, side = self._plan.sampling, self._plan.scaling, self._plan.largest_piece
+        sampling, scaling, side = self._plan.sampling, self._plan.scalings[0], self._plan.largest_piece
         level = self.slide.levels[self.level]
         self._chunks.edit = edit
         for top in range(box.y0, box.y1, side):
