@@ -17,7 +17,6 @@ from napari_hrpn.plugin.parts.messages import ToneLabel, UserError, sentence_of
 from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint, read_study
 from napari_hrpn.settings import PredictionSettings
-from napari_hrpn.settings.networks import BUNDLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,11 @@ _NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
 _SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
 _REGIONS = [("Whole slide", "whole"), ("What is in view", IN_VIEW), ("Selected shapes", IN_SHAPES)]
 _CHECKPOINT_TOOLTIP = "Trained network that predicts"
+_NO_CHECKPOINT = "Choose one …"
+_HOW_TO_CHOOSE = (
+    "Choose the network that predicts: your own, made by Train HRPN, or a bundled one, whose card says what it has "
+    "seen."
+)
 
 
 class PixelSizeField(LineEdit):
@@ -150,26 +154,35 @@ class CheckpointField:
     refused = Signal(str)
 
     def __init__(self) -> None:
-        self._choices = CheckpointChoices()
+        self._choices = CheckpointChoices(_NO_CHECKPOINT)
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
         self.box = combo_box(_CHECKPOINT_TOOLTIP, title="Checkpoint")
-        self._choices.offer(self.box, next(iter(BUNDLED)))
+        self._choices.offer(self.box, None)
         self.row = field_row("Checkpoint", [self.box, self._choices.button])
         self.others: tuple[str, ...] = ()
         self.others_label = ToneLabel()
         self.ensemble_row = field_row("Ensemble", [self._button(*button) for button in self._buttons()])
         self.box.changed.connect(self.read)
 
-    def use(self, path: Path) -> None:
+    def use(self, path: str | Path) -> None:
         """Choose a checkpoint file, or read it again."""
         self._choices.offer(self.box, str(path))
         self.read()
 
+    def suggest(self, name: str) -> None:
+        """Choose a checkpoint if none is chosen."""
+        if self.box.value is None:
+            self.use(name)
+
     def read(self) -> None:
-        """Read the card of the chosen checkpoint."""
+        """Read the card of the chosen checkpoint, if there is one."""
         self.chosen = None
+        self._reading.abandon()
         self.changed.emit()
+        if self.box.value is None:
+            self.others_label.say(_HOW_TO_CHOOSE)
+            return
         others = [other for other in self.others if other != self.box.value]
         self._reading.do(once(read_checkpoint, self.box.value, *others), self._take, self._refuse)
 

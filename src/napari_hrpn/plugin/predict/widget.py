@@ -30,6 +30,7 @@ from napari_hrpn.plugin.parts.runs import ProgressPanel
 from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.parts.viewer_tools import ViewButtons
 from napari_hrpn.plugin.predict.fields import CheckpointField, SettingsForm
+from napari_hrpn.plugin.predict.fit_label import FitLabel
 from napari_hrpn.plugin.predict.job import Job, PredictionProgress, find_job, store_name, with_region
 from napari_hrpn.plugin.predict.running import RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from napari_hrpn.inference import Device, PredictionReport
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import Slide
+
+# the slides of File > Open Sample, which are no files, are called so
+_PHANTOM = "phantom-"
 
 
 class PredictWidget(DockedWidget):
@@ -63,6 +67,7 @@ class PredictWidget(DockedWidget):
         self.slide_form = SlideForm(viewer)
         self.quality_label = ToneLabel()
         self.checkpoint_form = CheckpointField()
+        self.fit_label = FitLabel()
         self.output_form = FolderField("Output", "Folder of predictions:", "Choose another folder for predictions")
         self.settings_form = SettingsForm()
         self.replace_box = CheckBox(visible=False)
@@ -123,6 +128,7 @@ class PredictWidget(DockedWidget):
         self._looking.abandon()
         self.checkpoint_form.abandon()
         self._quality.abandon()
+        self.fit_label.abandon()
         self.slide_form.disconnect_viewer()
         self.view_buttons.shut_down()
         if self._running is not None:
@@ -139,6 +145,7 @@ class PredictWidget(DockedWidget):
         rows.setContentsMargins(0, 0, 0, 0)
         parts = (
             *(self.slide_form.rows.native, self.quality_label, checkpoints.native, self.checkpoint_form.others_label),
+            self.fit_label,
             *(files.native, self.settings_form.native),
         )
         for part in parts:
@@ -205,6 +212,7 @@ class PredictWidget(DockedWidget):
         read = self.checkpoint_form.chosen
         if read is not None:
             self.slide_form.set_input_roles(read.checkpoint.card.stains)
+        self._suggest_for_phantoms()
         job = None
         try:
             chosen = self.slide_form.chosen()
@@ -221,9 +229,16 @@ class PredictWidget(DockedWidget):
             self._quality.look_at([] if self._slide is None else [(self._slide, self.slide_form.channels())])
         self._warn_of_sizes(read)
         self._show_quality()
+        self.fit_label.look_at(self._slide if self._is_ready else None, read, self.slide_form.channels())
         self.predict_button.enabled = self._is_ready and read is not None and not self.is_running
         self.cancel_button.enabled = self.is_running
         self.view_buttons.refresh()
+
+    def _suggest_for_phantoms(self) -> None:
+        """The bundled network for synthetic tumours predicts these; for a user's own slide, the user chooses."""
+        slide = self.slide_form.current_slide()
+        if slide is not None and slide.source.name.startswith(_PHANTOM) and not Path(str(slide.source)).exists():
+            self.checkpoint_form.suggest("synthetic")
 
     def _warn_of_sizes(self, read: ReadCheckpoint | None) -> None:
         slide = self._slide
