@@ -83,6 +83,11 @@ def test_the_same_request_is_complete_and_another_one_refused(command, written, 
     assert "already complete" in capsys.readouterr().out
     assert run([*command, "--remove", f"{y:.1f},{x:.1f}", "-o", str(written), "--seed", "3"]) == 2
     assert "holds another result (settings differ)" in capsys.readouterr().err
+    before = (written / "what-if.json").read_bytes()
+    (written / "what-if.png").unlink()
+    assert run([*command, "--remove", f"{y:.1f},{x:.1f}", "-o", str(written)]) == 0
+    assert (written / "what-if.png").exists()
+    assert (written / "what-if.json").read_bytes() == before
 
 
 def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_path):

@@ -93,7 +93,8 @@ def what_if(
             "action": action,
             "place_um": list(place),
             "outlines": [outline.digest for outline in outlines],
-            "settings": {**asdict(wanted), **prediction},
+            # the device decides no pixel
+            "settings": {**asdict(wanted), **prediction, "device": None},
         }
         folder = WhatIfFolder(output)
         if folder.is_complete(request, overwrite=overwrite):

@@ -65,7 +65,8 @@ class WhatIfFolder:
             words = " and ".join(differing(earlier["request"], request))
             msg = f"{self.path} holds another result ({words} differ); choose another folder, or --overwrite it."
             raise ReportError(msg)
-        return True
+        # what the user has deleted is made again
+        return self.maps.exists() and self.figure.exists()
 
     def write(self, result: WhatIf, slide: Slide, request: Mapping[str, Any]) -> Generator[Progress, None, None]:
         """Write maps, figure and, last of all, the numbers; earlier ones are replaced."""
