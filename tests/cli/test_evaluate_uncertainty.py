@@ -26,14 +26,17 @@ def evaluate(slide, output, *more):
     return made.folder / output
 
 
-def test_json_tables_and_page_have_the_uncertainty_of_the_ensemble_alone(slide):
+def test_json_tables_page_and_terminal_have_the_uncertainty_of_the_ensemble_alone(slide, capsys):
     made, (mean, sd), _ = slide
     folder = evaluate(slide, "out")
+    printed = capsys.readouterr().out
     predictions = json.loads((folder / "evaluation.json").read_text("utf-8"))["predictions"]
     single, found = predictions["good"], predictions["ensemble"]
     y, inside = made.y.astype(np.float64), np.load(made.mask) > 0
     covered = np.abs(y - mean)[inside] <= stats.norm.ppf(0.9) * sd[inside].astype(np.float64)
     assert found["tissue"]["coverage_80"] == pytest.approx(covered.mean(), abs=1e-12)
+    assert f"coverage of 80 % {covered.mean():.3g}" in printed
+    assert printed.count("error by SD: ") == printed.count("CRPS") == 1
     assert {"crps", "width_80", "interval_score_80", "coverage_95"} <= found["rois"][0].keys()
     assert sum(row["n"] for row in found["uncertainty"]["deciles"]) == inside.sum()
     assert sum(row["n"] for row in found["uncertainty"]["spread"]) == inside.sum()

@@ -108,8 +108,8 @@ def test_a_stop_gives_up_the_tile_that_is_being_computed(source, tmp_path, monke
 def test_cores_are_smaller_where_somebody_waits_for_the_first_tile(largest, watched, expected, source, tmp_path):
     settings = replace(PLAIN, core=None, memory_gb=8, largest_core=largest)
     slide, checkpoint = make_slide(1100, 600, source), lively_checkpoint()
-    arguments = Predictor(checkpoint), tmp_path / "out.ome.zarr", settings, None
-    plan = make_plan(slide, checkpoint, *arguments, is_watched=watched)
+    arguments = [Predictor(checkpoint)], tmp_path / "out.ome.zarr", settings, None
+    plan = make_plan(slide, [checkpoint], *arguments, is_watched=watched)
     assert plan.grid.core == expected
     assert "largest_core" not in plan.request
 

@@ -9,7 +9,7 @@ import torch
 
 from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionStore, predict_slide
 from napari_hrpn.inference.ensemble import checked_members, mean_and_sd
-from napari_hrpn.models import Checkpoint, IntensityScaling
+from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, IntensityScaling, halo_of
 from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import ChunkCache, open_slide, prediction_record
 from support.predictions import lively_checkpoint, make_slide
@@ -60,6 +60,19 @@ def test_the_channels_are_mean_and_deviation_of_single_predictions(change, membe
     np.testing.assert_allclose(found[0], single.mean(axis=0), atol=1e-5 * span)
     np.testing.assert_allclose(found[1], single.std(axis=0, ddof=1), atol=1e-5 * span)
     assert found[1].mean() > 1e-3 * span
+
+
+def test_networks_of_different_kind_and_reach_see_the_same_halo_the_larger_one(source, tmp_path):
+    torch.manual_seed(7)
+    ganda = GANDA(GANDASettings(channels=(6, 8, 10, 12, 14)))
+    mixed = [lively_checkpoint(3), Checkpoint(ganda.settings, ganda.state_dict(), lively_checkpoint(3).card)]
+    slide, halos = make_slide(97, 61, source), [halo_of(one.settings) for one in mixed]
+    assert halos[0] != halos[1]
+    found = run(slide, mixed, tmp_path / "ensemble")
+    assert prediction_record(tmp_path / "ensemble").request["halo"] == max(halos)
+    single = np.array([run(slide, one, tmp_path / str(n))[0] for n, one in enumerate(mixed)], np.float64)
+    np.testing.assert_allclose(found[0], single.mean(axis=0), atol=1e-5 * np.ptp(single))
+    np.testing.assert_allclose(found[1], single.std(axis=0, ddof=1), atol=1e-5 * np.ptp(single))
 
 
 def test_a_slide_is_read_once_for_all_members(members, source, tmp_path, monkeypatch):

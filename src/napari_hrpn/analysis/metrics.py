@@ -15,8 +15,6 @@ from napari_hrpn.analysis.windows.ssim import SSIM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    import dask.array as da
-
     from napari_hrpn.analysis.region_numbers import RegionNumbers
     from napari_hrpn.analysis.statistics.bootstrap import Interval
 
@@ -35,9 +33,9 @@ def metrics_in(view: str) -> tuple[Metric, ...]:
     return tuple(by_key[key] for key in keys)
 
 
-def windows_of(data_range: float, sd: da.Array | None = None) -> Windows:
+def windows_of(data_range: float) -> Windows:
     """The windows that the metrics need, for pixels with this largest possible grey level."""
-    return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range, sd)
+    return Windows(tuple(dict.fromkeys(window for metric in METRICS for window in metric.windows)), data_range)
 
 
 def headings(keys: Iterable[str]) -> dict[str, str]:

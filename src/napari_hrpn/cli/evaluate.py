@@ -7,7 +7,7 @@ import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -231,6 +231,17 @@ def _progress(report: WritingReport) -> Progress:
     return Progress(report.share, 1, report.step)
 
 
+def _print_uncertainty(region: dict[str, Any], spread: list[dict[str, Any]]) -> None:
+    """Print how the deviation of an ensemble compares with its errors."""
+    from napari_hrpn.analysis.metrics import UNCERTAINTY, metrics_in
+
+    known = [metric for metric in metrics_in(UNCERTAINTY) if region.get(metric.key) is not None]
+    typer.echo("  " + ", ".join(f"{metric.title} {region[metric.key]:.3g}" for metric in known))
+    # bins of a few pixels say little
+    bins = [row for row in spread if row["n"] >= region["n"] / 100]
+    typer.echo("  error by SD: " + ", ".join(f"{row['error']:.3g} at {row['sd']:.3g}" for row in bins))
+
+
 def _print_numbers(written: WrittenEvaluation) -> None:
     content = written.content
     if content is None:
@@ -243,6 +254,8 @@ def _print_numbers(written: WrittenEvaluation) -> None:
             for key, title in (("r2", "R2"), ("pearson_r", "r"), ("slope", "slope"), ("rmse", "RMSE"))
         )
         typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
+        if "uncertainty" in prediction:
+            _print_uncertainty(region, prediction["uncertainty"]["spread"])
     if content["about"].get("measured"):
         is_calibrated = "left_out" in content["about"]["tiles"]
         typer.echo(f"{'calibrated' if is_calibrated else 'not finished'}: {content['about']['measured']}")

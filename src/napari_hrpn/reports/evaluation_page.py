@@ -164,7 +164,7 @@ def _uncertainty(page: Page, content: Plain) -> None:
 
 
 def _ends(row: Plain) -> str:
-    return f"{number(row['darkest'])} to {number(row['brightest'])}"
+    return f"{row['darkest']:.6g} to {row['brightest']:.6g}"
 
 
 def _regions(content: Plain) -> dict[str, Plain]:

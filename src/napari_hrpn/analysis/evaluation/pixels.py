@@ -144,7 +144,7 @@ class PixelsPart:
         tissue, rois, finished = self._comparison.tissue, self._comparison.rois, self._comparison.finished
         dtype = self._comparison.real.slide.dtype
         settle = _RegionMetrics(self._settings, dtype, self._comparison.region_names)
-        windows = windows_of(grey_level_range(self._settings, dtype), self._sd)
+        windows = replace(windows_of(grey_level_range(self._settings, dtype)), sd=self._sd)
         self._counter = PairCounter(
             self.channels, bins, tissue, rois, self._sides, finished, settle, MOST_DENSITIES, windows
         )
