@@ -65,7 +65,7 @@ def train(
       napari-hrpn train tumours/*.ome.tif -o run
       napari-hrpn train t1.tif t2.tif t3.tif -o run --validate t3 --regions annotations --max-minutes 30
       napari-hrpn train a.nd2 b.nd2 c.nd2 -o run --tumour a=mouse1 --tumour b=mouse1 --probe Cy5
-      napari-hrpn train slides/*.tif -o run --channels nuclei,vessels,fap --role fap=3 --recipe paper
+      napari-hrpn train slides/*.tif -o run --inputs nuclei,vessels,fap --role fap=3 --recipe paper
       napari-hrpn predict new.ome.tif -o predicted --checkpoint run/checkpoint.safetensors
     """  # noqa: D301
     # what can be refused at once is checked before torch is imported, which takes seconds
@@ -110,7 +110,7 @@ def _roles(named: Chosen, others: dict[str, str], settings: TrainingSettings) ->
         if role not in (*inputs, target):
             msg = (
                 f"a channel is given for {role}, but the network predicts {target} from {' and '.join(inputs)}; "
-                "leave it out, or name it with --channels or --target."
+                "leave it out, or name it with --inputs or --target."
             )
             raise CommandError(msg)
     return roles

@@ -24,7 +24,6 @@ from napari_hrpn.cli.predict import CheckpointOption
 from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.settings.what_if import WhatIfSettings
-from napari_hrpn.slides import slide_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,12 +73,12 @@ def what_if(
     with stop_on_signals("Stopped; the numbers were not written.") as stop:
         from napari_hrpn.inference import CounterfactualNetwork
         from napari_hrpn.inference import what_if as compare
-        from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+        from napari_hrpn.models import checkpoint_path, load_checkpoint
         from napari_hrpn.reports import roles_around
         from napari_hrpn.reports.what_if import WhatIfFolder
-        from napari_hrpn.slides import as_location, find_channel, open_slide
+        from napari_hrpn.slides import as_location, find_channel, open_slide, slide_identity
 
-        network = load_checkpoint(checkpoint or bundled_checkpoint())
+        network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
         opened = open_slide(as_location(slide), **opening(plane))
         named = {role: find_channel(opened, channel) for role, channel in channels.items()}
         probe = roles_around(opened, named).probe
