@@ -44,7 +44,7 @@ _TISSUE_CELL_PX = 256
 _SMALLEST_PIECE_PX = 256
 """On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
 _STATISTICS_BYTES_PER_PIXEL = 24
-"""Memory for mean and standard deviation of an ensemble, besides that of a network: 21 measured for a core of 2,048 px."""
+"""Memory for mean and standard deviation of an ensemble, besides that of a network: 21 measured at 2,048 px."""
 _INTENSITY_TOLERANCE = 2.0
 
 
