@@ -116,6 +116,18 @@ def test_deciles_and_spread_are_those_of_the_pixels_in_memory(pixels) -> None:
         assert row.error == pytest.approx(np.sqrt(np.mean(error[inside] ** 2)), rel=1e-9)
 
 
+def test_percentiles_of_the_ratio_are_at_most_a_bin_too_large(pixels) -> None:
+    y, (mean, sd) = pixels[0].astype(np.float64), pixels[1].astype(np.float64)
+    mask, found = evaluated(*pixels, 64)
+    ratio = np.abs(y - mean)[mask] / sd[mask]
+    expected = np.percentile(ratio, np.arange(1, 101), method="inverted_cdf")
+    ratios = np.array(found.uncertainty.ratios)
+    small = expected < 2.0**-8
+    assert (ratios[small] == 2.0**-8).all()
+    assert (expected[~small] <= ratios[~small]).all()
+    assert (ratios[~small] <= expected[~small] * 2 ** (1 / 16)).all()
+
+
 def test_floating_point_images_have_deciles_too(pixels) -> None:
     y = pixels[0] + np.random.default_rng(3).random(SIZE).astype(np.float32)
     _, found = evaluated(y.astype(np.float32), pixels[1], 512)

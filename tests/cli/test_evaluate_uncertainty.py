@@ -53,6 +53,21 @@ def test_json_tables_page_and_terminal_have_the_uncertainty_of_the_ensemble_alon
     assert "coverage of 80 %" in page
 
 
+def test_a_cohort_has_the_factor_of_the_levels_that_its_tumours_allow(slide):
+    folder, made = evaluate(slide, "out"), slide[0]
+    assert run(["report", str(folder), "-o", str(made.folder / "cohort")]) == 0
+    rows = json.loads((made.folder / "cohort" / "cohort.json").read_text("utf-8"))["intervals"]
+    assert [(row["prediction"], row["level"], row["tumours"]) for row in rows] == [
+        ("ensemble", level, 1) for level in (50, 80, 90, 95)
+    ]
+    assert rows[0]["factor"] > 0
+    assert rows[1]["factor"] is None
+    assert rows[1]["reason"].startswith("1 held-out tumour allows intervals of at most 50 %")
+    assert "90 % needs 9" in rows[2]["reason"]
+    page = (made.folder / "cohort" / "cohort.html").read_text("utf-8")
+    assert "Intervals for a new tumour" in page
+
+
 def test_workers_make_the_same_numbers(slide):
     pytest.importorskip("distributed")
     alone, workers = evaluate(slide, "out"), evaluate(slide, "workers", "--workers", "1")

@@ -74,15 +74,24 @@ def ensemble_title(members: Sequence[Checkpoint]) -> str:
 
 def mean_and_sd(images: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Mean and standard deviation (ddof=1) of two or more images, which are taken one by one; shape (2, y, x)."""
-    iterator = iter(images)
-    mean = next(iterator)
-    squares, count = np.zeros_like(mean), 1
-    for image in iterator:
+    statistics, count = np.zeros((2, 0, 0), np.float32), 0
+    for image in images:
         count += 1
-        # Welford's recurrence, in double precision but few rows at a time
-        for top in range(0, len(image), _ROWS):
-            rows = slice(top, top + _ROWS)
-            difference = image[rows] - mean[rows].astype(np.float64)
-            mean[rows] += difference / count
-            squares[rows] += difference * (image[rows] - mean[rows].astype(np.float64))
-    return np.stack([mean, np.sqrt(squares / np.float32(count - 1))])
+        if count == 1:
+            statistics = np.zeros((2, *image.shape), np.float32)
+        _update(statistics, image, count)
+        # freed before the next member runs
+        del image
+    statistics[1] /= count - 1
+    np.sqrt(statistics[1], out=statistics[1])
+    return statistics
+
+
+def _update(statistics: NDArray[np.float32], image: NDArray[np.float32], count: int) -> None:
+    """Add an image to the mean and the sum of squared differences: Welford's recurrence, in double precision."""
+    mean, squares = statistics
+    for top in range(0, len(image), _ROWS):
+        rows = slice(top, top + _ROWS)
+        difference = image[rows] - mean[rows].astype(np.float64)
+        mean[rows] += difference / count
+        squares[rows] += difference * (image[rows] - mean[rows].astype(np.float64))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis import tumour_bootstrap
+from napari_hrpn.analysis import AnalysisError, tumour_bootstrap, tumour_factor
 from napari_hrpn.analysis.metrics import COHORT, metrics_in
+from napari_hrpn.analysis.windows.gaussian import LEVELS
 from napari_hrpn.reports.cohort_page import cohort_figures, cohort_page
 from napari_hrpn.reports.drawing import write_drawing
 from napari_hrpn.reports.folder import FIGURES, TABLES, ReportError, ReportFolder, read_evaluation
@@ -112,6 +113,8 @@ def _write(evaluations: Mapping[Path, Plain], target: ReportFolder) -> WrittenCo
     summary, differences = cohort_summary(tumours), cohort_differences(tumours)
     rows = [{**fields_of(row, "tumour", "prediction", "region", "slides"), **row.numbers} for row in tumours]
     tables = {"tumours": rows, "summary": summary, "differences": differences}
+    if intervals := tumour_intervals(list(evaluations.values())):
+        tables["intervals"] = intervals
     write_tables({name: table for name, table in tables.items() if table}, target.path / TABLES)
     drawings = cohort_figures(rows, evaluations)
     for drawing in drawings:
@@ -179,6 +182,32 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
                 if name not in ("n", *_SLIDE_NUMBERS) and not name.startswith("real_")
             ]
     return differences
+
+
+def tumour_intervals(evaluations: Sequence[Plain]) -> list[Plain]:
+    """Factors for the SDs of ensembles with which intervals hold for a new tumour, or why there is none."""
+    ratios: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for evaluation in evaluations:
+        for name, prediction in evaluation["predictions"].items():
+            # JSON has no infinity
+            plain = prediction.get("uncertainty", {}).get("ratio_percentiles", ())
+            if plain:
+                found = [math.inf if ratio is None else ratio for ratio in plain]
+                ratios[name][str(evaluation["about"]["tumour"])] += found
+    return [
+        {"prediction": name, "level": level, "tumours": len(by_tumour), **_factor(list(by_tumour.values()), level)}
+        for name, by_tumour in ratios.items()
+        for level in LEVELS
+    ]
+
+
+def _factor(ratios: Sequence[Sequence[float]], level: int) -> Plain:
+    known = [np.isfinite(of_one) for of_one in ratios]
+    errors = [np.where(finite_ones, of_one, 1.0) for finite_ones, of_one in zip(known, ratios, strict=True)]
+    try:
+        return {"factor": tumour_factor(errors, known, level / 100).factor, "reason": ""}
+    except AnalysisError as error:
+        return {"factor": math.nan, "reason": str(error)}
 
 
 # slides with and without known tissue have different numbers in a region

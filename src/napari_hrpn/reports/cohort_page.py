@@ -171,6 +171,9 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
     if content["differences"]:
         page.heading("Differences between predictions")
         _differences(page, content["differences"])
+    if content.get("intervals"):
+        page.heading("Intervals for a new tumour")
+        _intervals(page, content["intervals"])
     page.heading("Figures")
     page.pictures(drawings, folder)
     page.heading("Definitions")
@@ -187,6 +190,19 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
     ]
     page.table(["evaluation", "tumour", "slide", "SHA-256 or identity"], rows, words=True)
     return str(page)
+
+
+def _intervals(page: Page, rows: Sequence[Plain]) -> None:
+    page.text(
+        "The SD between the members of an ensemble, times the factor, has intervals that hold for a new tumour like "
+        "these ones, on average over tumours, if no member was trained on any of these. Every tumour counts equally; "
+        "with K tumours no level above K / (K + 1) can be had."
+    )
+    page.table(
+        ["prediction", "interval", "tumours", "factor for the SD"],
+        [[row["prediction"], f"{row['level']} %", f"{row['tumours']}", number(row["factor"])] for row in rows],
+    )
+    page.bullets(dict.fromkeys(f"{row['prediction']}: {row['reason']}." for row in rows if row["reason"]))
 
 
 def _tumours(page: Page, rows: Sequence[Plain], summary: Sequence[Plain]) -> None:

@@ -86,6 +86,7 @@ def _uncertainty(found: Uncertainty) -> Plain:
             for row in found.deciles
         ],
         "spread": [asdict(row) for row in found.spread],
+        "ratio_percentiles": found.ratios,
     }
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PER_OCTAVE, _OCTAVES = 2, 40
 """Bins of standard deviations, from 2^-40 to 2^40 grey levels; the first bin has those of zero, too."""
+RATIOS = 2.0 ** (np.arange(-8 * 16, 12 * 16 + 1) / 16)
+"""Upper ends of the bins of errors in units of the standard deviation; there is one more bin, beyond the last end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +32,11 @@ class UncertaintyCounts:
     by_level: NDArray[np.int64]
     # shape (3, bins of the standard deviation): pixels, squared errors, squared standard deviations
     by_sd: NDArray[np.float64]
+    by_ratio: NDArray[np.int64]  # pixels by their error in units of the standard deviation
 
     def __add__(self, other: UncertaintyCounts) -> UncertaintyCounts:
-        return UncertaintyCounts(self.by_level + other.by_level, self.by_sd + other.by_sd)
+        ratios = self.by_ratio + other.by_ratio
+        return UncertaintyCounts(self.by_level + other.by_level, self.by_sd + other.by_sd, ratios)
 
 
 class UncertaintyCounter(BlockCounter["UncertaintyCounts | None"]):
@@ -49,7 +53,9 @@ class UncertaintyCounter(BlockCounter["UncertaintyCounts | None"]):
         self._channels, self._sd, self.bins = channels, sd, bins
         self._region, self._finished = region, finished
         self.counts = UncertaintyCounts(
-            np.zeros((1 + len(LEVELS), bins.number), np.int64), np.zeros((3, 2 * _OCTAVES * _PER_OCTAVE))
+            np.zeros((1 + len(LEVELS), bins.number), np.int64),
+            np.zeros((3, 2 * _OCTAVES * _PER_OCTAVE)),
+            np.zeros(len(RATIOS) + 1, np.int64),
         )
 
     def count(self, block: PixelBlock) -> UncertaintyCounts | None:
@@ -72,12 +78,17 @@ class UncertaintyCounter(BlockCounter["UncertaintyCounts | None"]):
                 ],
                 np.float64,
             ),
+            np.bincount(np.searchsorted(RATIOS, _ratio(error, sd)), minlength=len(RATIOS) + 1),
         )
 
     def add(self, result: UncertaintyCounts | None) -> None:
         """Pool the counts."""
         if result is not None:
             self.counts += result
+
+
+def _ratio(error: NDArray[np.float64], sd: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(error, sd, out=np.where(error > 0, np.inf, 0.0), where=sd > 0)
 
 
 def _bin_of(sd: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -77,9 +77,10 @@ def tumour_factor(errors: Sequence[ArrayLike], sds: Sequence[ArrayLike], level: 
     highest = len(errors) / (len(errors) + 1)
     if level > highest + _ROUNDING:
         needed = math.ceil(level / (1 - level) - _ROUNDING)
+        held_out = "1 held-out tumour allows" if len(errors) == 1 else f"{len(errors)} held-out tumours allow"
         msg = (
-            f"{len(errors)} held-out tumours allow intervals of at most {100 * highest:.3g} % for a new tumour, and "
-            f"{100 * level:.3g} % needs {needed}; ask for a lower level, or hold out more tumours"
+            f"{held_out} intervals of at most {100 * highest:.3g} % for a new tumour, and {100 * level:.3g} % needs "
+            f"{needed}; ask for a lower level, or hold out more tumours"
         )
         raise AnalysisError(msg)
     ratios = [_ratios(*pair) for pair in zip(errors, sds, strict=True)]

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_hrpn.analysis.counts.intensity_histogram import ValueCounts
+from napari_hrpn.analysis.scan.uncertainty_counter import RATIOS
 from napari_hrpn.analysis.windows.gaussian import LEVELS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_hrpn.analysis.counts.intensity_histogram import ValueBins
     from napari_hrpn.analysis.scan.uncertainty_counter import UncertaintyCounts
 
-_DECILES = 10
+_DECILES, _PERCENTILES = 10, 100
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Uncertainty:
 
     deciles: tuple[DecileCoverage, ...]
     spread: tuple[SpreadError, ...]  # in order of the standard deviation, each up to 1.41 times the one before
+    # percentiles 1 to 100 of the error in units of the standard deviation, rounded up by at most 4.5 %
+    ratios: tuple[float, ...]
 
 
 def uncertainty_numbers(counts: UncertaintyCounts, bins: ValueBins) -> Uncertainty:
@@ -57,7 +62,15 @@ def uncertainty_numbers(counts: UncertaintyCounts, bins: ValueBins) -> Uncertain
         for n, squares, variance in counts.by_sd.T
         if n
     )
-    return Uncertainty(tuple(found for found in deciles if found.n), spread)
+    return Uncertainty(tuple(found for found in deciles if found.n), spread, _ratios(counts.by_ratio))
+
+
+def _ratios(counts: NDArray[np.int64]) -> tuple[float, ...]:
+    cumulative = np.cumsum(counts)
+    if not cumulative[-1]:
+        return ()
+    ranks = np.ceil(np.arange(1, _PERCENTILES + 1) * cumulative[-1] / _PERCENTILES)
+    return tuple(np.append(RATIOS, math.inf)[np.searchsorted(cumulative, ranks)].tolist())
 
 
 def _decile(number: int, counts: UncertaintyCounts, bins: ValueBins, where: np.ndarray) -> DecileCoverage:
