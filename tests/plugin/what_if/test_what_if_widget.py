@@ -26,7 +26,7 @@ def widget(tmp_path, settle):
     viewer = ViewerModel()
     show(viewer, phantom_slide(SETTINGS, size=SIZE, seed=1).slide)
     widget = WhatIfWidget(viewer)
-    widget.checkpoint_edit.value = tmp_path / "network.safetensors"
+    widget.use_checkpoint(str(tmp_path / "network.safetensors"))
     widget.options.value = replace(widget.options.value, shams=2, window_um=100.0)
     widget.show()
     settle(widget)

@@ -26,7 +26,7 @@ _EDITS = {"remove": "the missing vessel", "add": "the added vessel", "sham": "th
 def difference_job(
     slide: Slide,
     roles: Mapping[str, int | None],
-    checkpoint: Path | None,
+    checkpoint: str,
     action: Action,
     place_um: tuple[float, float],
     settings: WhatIfSettings,
@@ -36,9 +36,9 @@ def difference_job(
     def work(stop: threading.Event) -> Generator[Progress, None, tuple[WhatIf, tuple[str, ...]]]:
         """Compare; raises `Stopped` when the user has stopped it."""
         from napari_hrpn.inference import CounterfactualNetwork, what_if
-        from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+        from napari_hrpn.models import checkpoint_path, load_checkpoint
 
-        network = load_checkpoint(bundled_checkpoint() if checkpoint is None else checkpoint)
+        network = load_checkpoint(checkpoint_path(checkpoint))
         is_sized = slide.pixel_size_um is not None and network.card.pixel_size_um is not None
         inputs = {role: channel for role, channel in roles.items() if channel is not None and role != "probe"}
         edited = CounterfactualNetwork(slide, network, Path("what-if"), PredictionSettings(resample=is_sized), inputs)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import napari.viewer
 import numpy as np
-from magicgui.widgets import FileEdit
 from napari.utils import Colormap
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_hrpn.core import Box, Progress, Stopped
 from napari_hrpn.plugin.background import NewestTask, soon
+from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
-from napari_hrpn.plugin.parts.forms import NO_CHOICE, combo_box, form_rows, offer, stacked
+from napari_hrpn.plugin.parts.forms import NO_CHOICE, combo_box, field_row, form_rows, offer, stacked
 from napari_hrpn.plugin.parts.messages import PROBLEM, ToneLabel, UserError, sentence_of
 from napari_hrpn.plugin.parts.options_form import OptionsForm
 from napari_hrpn.plugin.parts.runs import ProgressPanel, push_button
@@ -65,13 +64,9 @@ class WhatIfWidget(DockedWidget):
         self.slide_box = combo_box("Open slide of which a vessel is removed, or to which one is added", title="Slide")
         self.role_boxes = {role: combo_box(f"Channel of the {role}", title=title) for role, title in _ROLES.items()}
         self.role_boxes["probe"].tooltip = "Imaged probe, to which physics is fitted; without it, to the prediction"
-        self.checkpoint_edit = FileEdit(
-            mode="r",
-            nullable=True,
-            filter="*.safetensors",
-            label="Checkpoint",
-            tooltip="Trained network; the bundled one if the field is empty",
-        )
+        self._checkpoints = CheckpointChoices("Choose one …")
+        self.checkpoint_box = combo_box("Trained network", title="Checkpoint")
+        self._checkpoints.offer(self.checkpoint_box, None)
         self.options = OptionsForm(WhatIfSettings, ["threshold"], ["window_um", "shams", "seed"])
         self.place_label, self.result_label = ToneLabel(), ToneLabel()
         self.buttons = {
@@ -101,6 +96,10 @@ class WhatIfWidget(DockedWidget):
     def message(self) -> str:
         """The last message to the user."""
         return self.panel.message
+
+    def use_checkpoint(self, checkpoint: str) -> None:
+        """Choose a checkpoint: a file, or the name of a bundled one."""
+        self._checkpoints.offer(self.checkpoint_box, checkpoint)
 
     def remove(self) -> None:
         """Remove the vessel at the place."""
@@ -140,7 +139,13 @@ class WhatIfWidget(DockedWidget):
             event.disconnect(self._layers_changed)
 
     def _lay_out(self) -> None:
-        form = form_rows([self.slide_box, *self.role_boxes.values(), self.checkpoint_edit])
+        form = form_rows(
+            [
+                self.slide_box,
+                *self.role_boxes.values(),
+                field_row("Checkpoint", [self.checkpoint_box, self._checkpoints.button]),
+            ]
+        )
         row = QWidget()
         line = QHBoxLayout(row)
         line.setContentsMargins(0, 0, 0, 0)
@@ -210,7 +215,9 @@ class WhatIfWidget(DockedWidget):
             for role in ("nuclei", "vessels"):
                 if roles[role] is None:
                     raise UserError(f"Choose the channel that shows the {role}.")
-            work = difference_job(slide, roles, self.checkpoint_edit.value, action, self.place, self.options.value)
+            if self.checkpoint_box.value is None:
+                raise UserError("Choose a checkpoint: the network whose prediction is compared.")
+            work = difference_job(slide, roles, self.checkpoint_box.value, action, self.place, self.options.value)
         except (UserError, SlideError, ValueError) as error:
             self.panel.say(str(error), PROBLEM)
             return
@@ -260,7 +267,7 @@ class WhatIfWidget(DockedWidget):
         if self.result is None or self._slide is None:
             return
         proposal = folder_beside(self._slide.source) / f"{slide_title(self._slide)}_what_if.csv"
-        chosen = ask_where(self, "Save numbers", Path(proposal), TABLES)
+        chosen = ask_where(self, "Save numbers", proposal, TABLES)
         if chosen is not None:
             try:
                 write_table(rows_of(self.result), chosen[0], overwrite=chosen[1])
