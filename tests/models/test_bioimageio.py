@@ -33,6 +33,7 @@ from napari_hrpn.models import (
     save_checkpoint,
 )
 from napari_hrpn.models.bioimageio import WEIGHTS, fixed_scaling, write_package
+from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import open_slide
 from support import bioimageio_core
 from support.predictions import lively_checkpoint, make_slide, save_slide
@@ -44,7 +45,9 @@ def lively_ganda(roles: tuple[str, ...] = ("nuclei", "vessels")) -> Checkpoint:
     torch.manual_seed(5)
     network = GANDA(GANDASettings(len(roles), channels=(4, 6, 8)))
     scaling = IntensityScaling("fixed", (127.5,) * len(roles), (127.5,) * len(roles), 127.5, 127.5)
-    return Checkpoint(network.settings, network.state_dict(), ModelCard("small", input_roles=roles, scaling=scaling))
+    distance = VesselDistance() if "distance" in roles else None
+    card = ModelCard("small", input_roles=roles, scaling=scaling, distance=distance)
+    return Checkpoint(network.settings, network.state_dict(), card)
 
 
 CHECKPOINTS = {"hrpn": lambda: lively_checkpoint(2, input_ranges=RANGES), "ganda": lively_ganda}
@@ -192,7 +195,8 @@ def test_the_checkpoint_comes_back_byte_by_byte(checkpoint, package, tmp_path, c
 def test_a_distance_is_a_channel_that_the_readme_explains(tmp_path):
     package = exported(lively_ganda(("nuclei", "vessels", "distance")), tmp_path)
     assert described(package)["inputs"][0]["axes"][1]["channel_names"][2] == "distance"
-    assert "**distance** is the distance in µm to the nearest vessel" in content(package)["README.md"].decode()
+    readme = content(package)["README.md"].decode()
+    assert "**distance** is the distance in µm to the nearest vessel, in whole steps of 0.4 µm" in readme
 
 
 def test_percentiles_become_those_of_the_training_slides():

@@ -101,8 +101,8 @@ def test_padding_stays_grey_level_nought(source, counts):
     assert len(turns) == 8
 
 
-@pytest.mark.parametrize("channels", [("nuclei", "distance"), ("distance", "nuclei")])
-def test_an_input_that_is_no_image_stays(channels):
+def test_an_input_that_is_no_image_stays():
+    channels = ("vessels", "distance")
     found = image()
     Augmentation(replace(FAST, channels=channels)).apply(found, RANGES, 1)
     for role, one, other in zip(channels, found, image(), strict=True):

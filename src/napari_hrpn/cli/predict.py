@@ -107,11 +107,10 @@ def predict(
 
         if processes.scheduler is None:
             choose_device(settings.device)
-        if not (checkpoint or study):
-            warnings.warn(_NONE_CHOSEN, PredictionWarning, stacklevel=1)
         members = _members(checkpoint or [_DEFAULT], study)
         _check_roles(members[0], channels)
         request = _Request(members, settings, channels, opening(plane), overwrite, profile)
+        request.is_default = not (checkpoint or study)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)
         if stop.is_set() and complete + request.failed < len(stores):
             stop.leave()
@@ -151,6 +150,7 @@ class _Request:
     overwrite: bool
     profile: bool
     failed: int = 0
+    is_default: bool = False  # Whether no checkpoint was chosen
 
     def one_by_one(self, stores: dict[Location, Location], stop: Stop) -> int:
         """Predict slides, by path with their stores, in this process; returns how many are complete."""
@@ -204,6 +204,8 @@ class _Request:
         from napari_hrpn.slides import find_channel, open_slide
 
         slide = open_slide(path, **self.plane)
+        if self.is_default:
+            warnings.warn(_NONE_CHOSEN, PredictionWarning, stacklevel=1)
         region, (height, width) = self.settings.region, slide.shape
         if region is not None and (region.y0 >= height or region.x0 >= width):
             msg = (

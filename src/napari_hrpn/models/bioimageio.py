@@ -22,6 +22,7 @@ from napari_hrpn.models.checkpoint import CheckpointError, bundled_checkpoint, l
 from napari_hrpn.models.receptive_field import halo_of
 from napari_hrpn.models.torchscript import GreyLevelNetwork, torchscript_bytes
 from napari_hrpn.phantom import phantom_slide
+from napari_hrpn.settings import DISTANCE
 from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides.writers.output_path import partial_output
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from napari_hrpn.models.card import ModelCard
     from napari_hrpn.models.checkpoint import Checkpoint
     from napari_hrpn.models.scaling import IntensityScaling
+    from napari_hrpn.settings.vessel_distance import VesselDistance
 
     Ranges = Sequence[tuple[float, float]]
 
@@ -45,13 +47,17 @@ _SPEC = "0.5.3"
 """Version of the format: the oldest that has everything that is written here, so that older programs read it too."""
 _RANGES_OF_CARDS = (1.0, 99.5)
 """Percentiles that the ranges on a card are, whatever percentiles the scaling measures."""
-_DERIVED = {
-    "distance": "the distance in µm to the nearest vessel, which napari-hrpn computes from the vessels (the settings "
-    "are on the card)"
-}
-"""Inputs that are computed and not imaged, by role."""
 _OTHER_CHARACTERS = re.compile(r"[^a-zA-Z0-9_+\- ()]+")
 _LONGEST_TITLE, _LONGEST_DESCRIPTION = 48, 512
+
+
+def _derived(distance: VesselDistance) -> str:
+    """How the input that no stain shows is made."""
+    return (
+        f"- **{DISTANCE}** is the distance in µm to the nearest vessel, in whole steps of {distance.step_um:g} µm, at "
+        f"most {distance.steps}. Vessels are where their stain, smoothed by a Gaussian with an SD of "
+        f"{distance.smoothing_um:g} µm, is above the threshold of Otsu's method for the tissue."
+    )
 
 
 def fixed_scaling(card: ModelCard, ranges: Ranges | None = None) -> IntensityScaling:
@@ -160,7 +166,7 @@ class _Package:
 
     def _readme(self) -> str:
         card, stride = self.checkpoint.card, self.checkpoint.settings.stride
-        derived = [f"- **{role}** is {_DERIVED[role]}." for role in card.input_roles if role in _DERIVED]
+        derived = [] if card.distance is None else [_derived(card.distance)]
         pixels = "" if card.pixel_size_um is None else f" with pixels of {card.pixel_size_um:g} µm"
         return "\n".join(
             [

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from napari_hrpn.settings import TrainingSettings
 
-NOT_IMAGES = ("distance",)
-"""Roles of inputs that are derived from others and have no grey levels to change."""
 _HAZE_PX, _HAZE_STEP_PX = 32, 4
 """Width of the two mean filters that make light out of focus, together about a Gaussian with a sigma of 13 px, and the
 grid on which they work: a finer one takes five times as long, and the light differs by less than the noise."""
@@ -29,7 +27,7 @@ class Augmentation:
 
     def __init__(self, settings: TrainingSettings) -> None:
         self._settings = settings
-        self._inputs = [index for index, role in enumerate(settings.channels) if role not in NOT_IMAGES]
+        self._inputs = [index for index, role in enumerate(settings.channels) if role in settings.stains]
 
     def apply(self, inputs: NDArray[np.float32], ranges: NDArray[np.float32], seed: int) -> None:
         """Change inputs of shape (c, y, x) in place; `ranges` are their percentiles, and the seed decides all."""
