@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionStore, predict_slide
+from napari_hrpn.core import drive
+from napari_hrpn.inference import (
+    PredictionError,
+    PredictionSettings,
+    PredictionStore,
+    PredictionWarning,
+    predict_slide,
+    slide_fit,
+)
 from napari_hrpn.inference.ensemble import checked_members, mean_and_sd
 from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, IntensityScaling, halo_of
 from napari_hrpn.settings.vessel_distance import VesselDistance
@@ -209,3 +217,18 @@ def test_mean_and_deviation_of_large_values_keep_their_digits():
     mean, deviation = mean_and_sd(image.copy() for image in images)
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=3e-7)
     np.testing.assert_allclose(deviation, exact.std(axis=0, ddof=1), rtol=5e-3)
+
+
+def test_the_fit_is_that_of_the_member_whose_training_the_slide_is_least_like(source, tmp_path):
+    slide = make_slide(300, 300, source, pixel_size_um=(2.0, 2.0))
+    near, far = (
+        member(0, pixel_size_um=2.0, input_quantiles=tuple(((level + step,) * 7,) * 2 for step in (0.0, 0.1)))
+        for level in (0.5, 40.0)
+    )
+    fits = [slide_fit(slide, one) for one in (near, far)]
+    assert fits[0].distance < fits[1].distance
+    assert slide_fit(slide, [far, near]) == slide_fit(slide, [near, far]) == fits[1]
+    steps = predict_slide(slide, [near, far], tmp_path / "out", PLAIN)
+    with pytest.warns(PredictionWarning, match="is unlike the slides trained on"):
+        report = drive(steps)
+    assert report.fit == fits[1]

@@ -6,6 +6,7 @@ distance of a training slide to the nearest other one, so that 1 is what the tra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -18,7 +19,7 @@ from napari_hrpn.settings import DISTANCE, VESSELS
 from napari_hrpn.slides import glance, guess_roles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,7 @@ _Levels = TypeVar("_Levels", np.float32, np.float64)
 QUANTILES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
 """In per cent, from darkest to brightest."""
 _NOTED, _WARNED = 1.0, 2.0
+_LEVELS = ("unknown", "fits", "note", "warning")
 _ROUNDED = 4
 _LEAST_UNIT = 0.01
 """Slides trained on that are nearly equal say little about how far slides may differ."""
@@ -55,15 +57,18 @@ class Fit:
     sentence: str
 
 
-def slide_fit(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | None = None) -> Fit:
+def slide_fit(
+    slide: Slide, checkpoint: Checkpoint | Sequence[Checkpoint], roles: Mapping[str, int] | None = None
+) -> Fit:
     """Compare a slide with the slides that a checkpoint was trained on.
 
     Parameters
     ----------
     slide : Slide
         The slide; a coarse level is read.
-    checkpoint : Checkpoint
-        Its card has the quantiles of the slides trained on.
+    checkpoint : Checkpoint or sequence of Checkpoint
+        Its card has the quantiles of the slides trained on. Of the members of an ensemble, the one counts whose
+        training the slide is least like.
     roles : mapping of str to int, optional
         Channel of an input stain; by default guessed from the names.
 
@@ -79,6 +84,8 @@ def slide_fit(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | N
     SlideError
         If the slide cannot be read.
     """
+    if isinstance(checkpoint, Sequence):
+        return furthest(slide_fit(slide, member, roles) for member in checkpoint)
     card = checkpoint.card
     channels = input_channels(slide, card, roles)
     stains = glance(slide, channels, card.scaling.reference_um)
@@ -89,6 +96,11 @@ def slide_fit(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int] | N
     if scaling.kind == "percentile":
         scaling = scaling.fixed_to(*(tuple(side.tolist()) for side in with_derived(card, ranges).T))
     return fit_of(card, input_quantiles(stains, card.input_roles, tissue, scaling, card.distance), slide.source.name)
+
+
+def furthest(fits: Iterable[Fit]) -> Fit:
+    """The fit of several that says most against a slide."""
+    return max(fits, key=lambda fit: (_LEVELS.index(fit.level), fit.distance or 0))
 
 
 def input_channels(slide: Slide, card: ModelCard, roles: Mapping[str, int] | None) -> tuple[int, ...]:

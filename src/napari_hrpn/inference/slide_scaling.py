@@ -11,7 +11,7 @@ from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.ensemble import mean_and_sd
-from napari_hrpn.inference.fit import fit_of, input_channels, input_levels, scaled_levels, with_derived
+from napari_hrpn.inference.fit import fit_of, furthest, input_channels, input_levels, scaled_levels, with_derived
 from napari_hrpn.slides import glance
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.models import Checkpoint, IntensityScaling
     from napari_hrpn.slides import RegionMask, Slide
-
-_FIT_LEVELS = ("unknown", "fits", "note", "warning")
 
 
 def scalings_for(
@@ -89,11 +87,10 @@ def furthest_fit(
         card = members[0].card
         return input_levels(stains, card.input_roles, tissue, reference_um, card.distance)
 
-    fits = (
+    return furthest(
         fit_of(member.card, scaled_levels(measured(scaling.reference_um), scaling), slide.source.name)
         for member, scaling in zip(members, scalings, strict=True)
     )
-    return max(fits, key=lambda fit: (_FIT_LEVELS.index(fit.level), fit.distance or 0))
 
 
 def background_answer(

@@ -160,7 +160,6 @@ def _uncertainty(page: Page, content: Plain) -> None:
             for row in one["spread"]
         ],
     )
-    page.definitions({metric.title: metric.definition for metric in metrics_in(UNCERTAINTY)})
 
 
 def _ends(row: Plain) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import MORAN
-from napari_hrpn.analysis.metrics import METRICS, UNCERTAINTY
+from napari_hrpn.analysis.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def mean_and_sd(mean: float, sd: float, write: Callable[[float], str] = number) 
 
 
 DEFINITIONS = {
-    **{metric.title: metric.definition for metric in METRICS if set(metric.views) - {UNCERTAINTY}},
+    **{metric.title: metric.definition for metric in METRICS if metric.views},
     "intervals": "By spatial block bootstrap: blocks of six correlation lengths are drawn with replacement, since "
     "neighbouring pixels repeat each other; there is no p-value from pixels.",
     "IoU": "Pixels at or above a threshold in both images over those in any; the paper's MIoU; the mean IoU "

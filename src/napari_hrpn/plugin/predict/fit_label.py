@@ -10,7 +10,7 @@ from napari_hrpn.plugin.parts.messages import ToneLabel, sentence_of
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from napari_hrpn.inference import Fit
     from napari_hrpn.models import Checkpoint
@@ -36,7 +36,7 @@ class FitLabel(ToneLabel):
         self._task.abandon()
         self.say("")
         if slide is not None and read is not None and about is not None:
-            self._task.do(once(_fit, slide, read.checkpoint, dict(roles)), self._show, self._fail)
+            self._task.do(once(_fit, slide, read.members, dict(roles)), self._show, self._fail)
 
     def abandon(self) -> None:
         """Stop comparing before the widget is deleted."""
@@ -55,11 +55,11 @@ class FitLabel(ToneLabel):
             self.warn([sentence])
 
 
-def _fit(slide: Slide, checkpoint: Checkpoint, roles: Mapping[str, int]) -> Fit | None:
+def _fit(slide: Slide, members: Sequence[Checkpoint], roles: Mapping[str, int]) -> Fit | None:
     """Fit of a slide; None if its channels are not known yet, or cannot be read, of which the form tells."""
     from napari_hrpn.inference import slide_fit
 
     try:
-        return slide_fit(slide, checkpoint, {role: index for role, index in roles.items() if index is not None})
+        return slide_fit(slide, members, {role: index for role, index in roles.items() if index is not None})
     except (PredictionError, SlideError):
         return None

@@ -50,7 +50,8 @@ class ReadCheckpoint:
     checkpoint: Checkpoint  # without its weights, which are large; of an ensemble the first, with the title of all
     digest: str  # hash of the checkpoint, or of all members of the ensemble, including their weights
     halo: int  # pixels around a tile that the networks see, at most
-    others: tuple[Path, ...] = ()  # further members of an ensemble
+    others: tuple[Path, ...]  # further members of an ensemble
+    members: tuple[Checkpoint, ...]  # all, without their weights
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def read_checkpoint(*names: str) -> ReadCheckpoint:
     digest = ensemble_digest([member.digest for member in members])
     card = replace(members[0].card, title=ensemble_title(members))
     halo = max(halo_of(member.settings) for member in members)
-    return ReadCheckpoint(paths[0], replace(members[0], weights={}, card=card), digest, halo, tuple(paths[1:]))
+    light = tuple(replace(member, weights={}) for member in members)
+    return ReadCheckpoint(paths[0], replace(light[0], card=card), digest, halo, tuple(paths[1:]), light)
 
 
 def read_study(folder: Path) -> tuple[str, ...]:
