@@ -15,7 +15,8 @@ from napari_hrpn.training.reports import (
     StepReport,
     TrainingResult,
 )
-from napari_hrpn.training.run_folder import RunFolder, RunRequest
+from napari_hrpn.training.run_folder import RunFolder
+from napari_hrpn.training.run_request import RunRequest
 from napari_hrpn.training.train_model import train_model
 
 __all__ = [

@@ -9,7 +9,7 @@ import csv
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 from safetensors.torch import save
@@ -20,8 +20,8 @@ from napari_hrpn.models import save_checkpoint
 from napari_hrpn.models.checkpoint_header import read_record
 from napari_hrpn.settings import TrainingSettings, recipe_settings
 from napari_hrpn.settings.networks import NO_AUGMENTATION
-from napari_hrpn.training.entries import SlideEntry
 from napari_hrpn.training.reports import EpochRecord, TrainingResult
+from napari_hrpn.training.run_request import RunRequest, SavedRequest, plain_entry
 from napari_hrpn.training.start import absolute_start, open_start
 
 if TYPE_CHECKING:
@@ -33,39 +33,8 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
 
 _FORMAT = "napari-hrpn training 1"
-# these settings may change when a run is resumed: they do not decide what a step computes
-_FREE = ("epochs", "max_minutes", "device")
 # folders that this program may make before the run begins, and files that Windows adds
 _HARMLESS = {"patches", "regions", "Thumbs.db", "desktop.ini"}
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """Request of a run: everything that decides its result.
-
-    Attributes
-    ----------
-    entries : tuple of SlideEntry
-        The slides.
-    settings : TrainingSettings
-        Settings of the training.
-    validate : str or None
-        The tumour held out for validation, if it was named.
-    """
-
-    entries: tuple[SlideEntry, ...]
-    settings: TrainingSettings
-    validate: str | None = None
-
-    def matches(self, other: RunRequest) -> bool:
-        """Whether a run with one request may be resumed with the other: all that decides its steps is equal."""
-        return self._decisive() == other._decisive()
-
-    def _decisive(self) -> RunRequest:
-        standard = TrainingSettings()
-        free = {name: getattr(standard, name) for name in _FREE}
-        entries = tuple(_entry(_plain(entry)) for entry in self.entries)
-        return replace(self, entries=entries, settings=replace(absolute_start(self.settings), **free))
 
 
 @dataclass(frozen=True)
@@ -162,11 +131,11 @@ class RunFolder:
         saved = self._saved()
         return set() if saved is None else NO_AUGMENTATION.keys() - saved.settings.keys()
 
-    def _saved(self) -> _Saved | None:
+    def _saved(self) -> SavedRequest | None:
         if not self._request.is_file():
             return None
         try:
-            saved = read_record(_Saved, json.loads(self._request.read_text(encoding="utf-8-sig")))
+            saved = read_record(SavedRequest, json.loads(self._request.read_text(encoding="utf-8-sig")))
             saved.request()
         except (OSError, ArithmeticError, RecursionError, TypeError, ValueError) as error:
             msg = f"{self._request} does not describe a training ({error}); choose another folder for the run."
@@ -237,7 +206,7 @@ class RunFolder:
         }
         content = {
             "format": _FORMAT,
-            "slides": [_plain(entry) for entry in request.entries],
+            "slides": [plain_entry(entry) for entry in request.entries],
             "validate": request.validate,
             "settings": settings,
         }
@@ -346,29 +315,3 @@ class RunFolder:
             table = csv.DictWriter(file, [column.name for column in fields(EpochRecord)])
             table.writeheader()
             table.writerows(asdict(record) for record in history)
-
-
-def _plain(entry: SlideEntry) -> dict[str, Any]:
-    regions = None if entry.regions is None else str(entry.regions.absolute())
-    return {**asdict(entry), "path": str(entry.path.absolute()), "regions": regions}
-
-
-@dataclass(frozen=True)
-class _Saved:
-    """Content of ``run.json``."""
-
-    format: Literal["napari-hrpn training 1"]
-    slides: tuple[Any, ...]
-    settings: Mapping[str, Any]
-    validate: str | None
-
-    def request(self) -> RunRequest:
-        settings = read_record(TrainingSettings, {**NO_AUGMENTATION, **self.settings})
-        return RunRequest(tuple(map(_entry, self.slides)), settings, self.validate)
-
-
-def _entry(plain: Any) -> SlideEntry:  # noqa: ANN401 (out of JSON)
-    if not isinstance(plain, dict):
-        raise TypeError("a slide is not described by names and values")
-    paths = {name: Path(plain[name]) for name in ("path", "regions") if isinstance(plain.get(name), str)}
-    return read_record(SlideEntry, {**plain, **paths})

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from napari_hrpn.training.entries import Split, TrainingSlide
     from napari_hrpn.training.learners.learner import Learner, ProcessGroup
     from napari_hrpn.training.reports import EpochRecord
-    from napari_hrpn.training.run_folder import RunRequest
+    from napari_hrpn.training.run_request import RunRequest
 
 SIGMAS_PX = (0.0, 2.0, 8.0)
 _PREVIEW_CANDIDATES = 64

@@ -14,7 +14,8 @@ from napari_hrpn.training.checks import check_training
 from napari_hrpn.training.data.patch_cutting import cut_patches
 from napari_hrpn.training.loop import TrainingLoop
 from napari_hrpn.training.multi_device import train_together, training_devices
-from napari_hrpn.training.run_folder import RunFolder, RunRequest
+from napari_hrpn.training.run_folder import RunFolder
+from napari_hrpn.training.run_request import RunRequest
 from napari_hrpn.training.session import gather_material
 
 if TYPE_CHECKING:
