@@ -29,7 +29,8 @@ def predicted(slide: Slide, checkpoint: Checkpoint, path: Path) -> np.ndarray:
     """Prediction of all pixels, glass too."""
     for _ in predict_slide(slide, checkpoint, path, PredictionSettings(skip_blank=False)):
         pass
-    return open_slide(path).levels[0][0].compute()
+    pixels: np.ndarray = open_slide(path).levels[0][0].compute()
+    return pixels
 
 
 def agreement(real: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:

@@ -64,7 +64,8 @@ def write_phantom(path: Path, kind: str, seed: int) -> None:
 
 def _equally_bright(slide: Slide) -> Slide:
     pixels = slide.levels[0].compute()
-    tissue = tissue_mask(slide, 0).at_level(*(slice(0, side) for side in slide.shape), (1.0, 1.0))
+    height, width = slide.shape
+    tissue = tissue_mask(slide, 0).at_level(slice(0, height), slice(0, width), (1.0, 1.0))
     probe = pixels[2][tissue].astype(np.float64)
     low = np.percentile(probe, 1)
     scaled = 5 + (pixels[2] - low) * PROBE_SD / max(probe.std(), 1e-3)
