@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from scipy import ndimage, spatial
 
-from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance, vessel_threshold
+from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
+from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance, vessel_threshold, with_distance
 from napari_hrpn.core import rounded_up
-from napari_hrpn.inference import PredictionError, PredictionSettings, predict_slide
+from napari_hrpn.inference import PredictionError, PredictionSettings, predict_slide, slide_fit
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, halo_of
 from napari_hrpn.settings import recipe_settings
 from napari_hrpn.settings.vessel_distance import VesselDistance
-from napari_hrpn.slides import RegionMask, SlideError, halve, open_slide
+from napari_hrpn.slides import RegionMask, SlideError, glance, halve, open_slide
 from napari_hrpn.slides.resampling import at_pixel_size, fitting_level
 from napari_hrpn.training.data.network_grid import on_network_grid
 from napari_hrpn.training.entries import SlideEntry, TrainingSlide
@@ -193,3 +194,30 @@ def test_a_resampled_slide_has_its_pixel_size_and_means(source):
     assert seen.shape == (300, 250)
     assert np.allclose(seen.pixel_size_um, 0.8)
     assert np.abs(np.asarray(seen.levels[0]).mean() - np.asarray(slide.levels[0]).mean()) < 0.5
+
+
+def test_vessels_are_cut_at_one_grey_level_in_training_and_prediction(source, monkeypatch):
+    """Whatever the grid of the network: a level that is found anew on it moves the outlines of all vessels."""
+    slide, found = make_slide(500, 260, source, pixel_size_um=(0.5, 1.1)), []
+    monkeypatch.setattr(
+        "napari_hrpn.analysis.tissue.vessel_distance.vessel_threshold",
+        lambda *measured: found.append(vessel_threshold(*measured)) or found[-1],
+    )
+    settings = recipe_settings("fast", channels=("nuclei", "vessels", "distance"), pixel_um=0.55)
+    seen = on_network_grid(TrainingSlide(SlideEntry(source), slide, (0, 1), 2), settings)
+    np.asarray(seen.slide.levels[0][3, :20, :20])
+    stains = glance(slide, (0, 1), 2.0)
+    assert found == [vessel_threshold(stains, 1, tissue_mask(stains, 0))]
+
+
+def test_the_fit_of_a_slide_without_pixel_size_counts_distances_as_its_prediction_does(source):
+    quantiles = np.random.default_rng(1).random((3, 3, 7)).tolist()
+    checkpoint = distance_checkpoint(pixel_size_um=0.5, resamples=False, input_quantiles=quantiles)
+    sized = make_slide(400, 360, source, pixel_size_um=(0.5, 0.5))
+    # the coarse levels that are measured differ, so only the distance at the finest one is compared
+    expected = with_distance(sized, 1, 0, SMALL, original=sized)
+    unsized = replace(sized, pixel_size_um=None)
+    found = with_distance(unsized, 1, 0, SMALL, original=sized, assumed_um=0.5)
+    assert np.array_equal(np.asarray(found.levels[0][3]), np.asarray(expected.levels[0][3]))
+    tiny = replace(checkpoint, card=replace(checkpoint.card, pixel_size_um=0.05))
+    assert slide_fit(unsized, checkpoint).distance != slide_fit(unsized, tiny).distance

@@ -95,7 +95,8 @@ def slide_fit(
     scaling = card.scaling
     if scaling.kind == "percentile":
         scaling = scaling.fixed_to(*(tuple(side.tolist()) for side in with_derived(card, ranges).T))
-    return fit_of(card, input_quantiles(stains, card.input_roles, tissue, scaling, card.distance), slide.source.name)
+    quantiles = input_quantiles(stains, card.input_roles, tissue, scaling, card.distance, card.pixel_size_um)
+    return fit_of(card, quantiles, slide.source.name)
 
 
 def furthest(fits: Iterable[Fit]) -> Fit:
@@ -139,22 +140,29 @@ def input_quantiles(
     tissue: RegionMask,
     scaling: IntensityScaling,
     distance: VesselDistance | None,
+    assumed_um: float | None = None,
 ) -> NDArray[np.float64]:
     """Quantiles of every input over the tissue, in the network's numbers; shape (inputs, 7)."""
-    return scaled_levels(input_levels(stains, roles, tissue, scaling.reference_um, distance), scaling)
+    return scaled_levels(input_levels(stains, roles, tissue, scaling.reference_um, distance, assumed_um), scaling)
 
 
 def input_levels(
-    stains: Slide, roles: Sequence[str], tissue: RegionMask, reference_um: float, distance: VesselDistance | None
+    stains: Slide,
+    roles: Sequence[str],
+    tissue: RegionMask,
+    reference_um: float,
+    distance: VesselDistance | None,
+    assumed_um: float | None = None,
 ) -> NDArray[np.float64]:
     """Quantiles of every input over the tissue, in grey levels; shape (inputs, 7).
 
-    The channels of the slide are the stains among the roles, in their order.
+    The channels of the slide are the stains among the roles, in their order. A slide without a pixel size is taken to
+    have the assumed one where a distance is counted.
     """
     order = list(range(len(stains.channel_names)))
     if distance is not None:
         stained = [role for role in roles if role != DISTANCE]
-        stains = with_distance(stains, stained.index(VESSELS), 0, distance)
+        stains = with_distance(stains, stained.index(VESSELS), 0, distance, assumed_um=assumed_um)
         order.insert(list(roles).index(DISTANCE), len(order))
     return tissue_percentiles(stains, order, tissue, QUANTILES, reference_um)
 

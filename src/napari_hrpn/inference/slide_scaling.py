@@ -85,7 +85,7 @@ def furthest_fit(
     def measured(reference_um: float) -> NDArray[np.float64]:
         """Quantiles of the inputs in grey levels, measured once for all members."""
         card = members[0].card
-        return input_levels(stains, card.input_roles, tissue, reference_um, card.distance)
+        return input_levels(stains, card.input_roles, tissue, reference_um, card.distance, card.pixel_size_um)
 
     return furthest(
         fit_of(member.card, scaled_levels(measured(scaling.reference_um), scaling), slide.source.name)

@@ -57,9 +57,21 @@ def vessel_threshold(slide: Slide, channel: int, tissue: RegionMask) -> float:
     return float(threshold_otsu(pixels)) if len(pixels) and pixels.min() < pixels.max() else math.inf
 
 
-def with_distance(slide: Slide, vessels: int, nuclei: int, settings: VesselDistance) -> Slide:
-    """The slide with the distance to its vessels as one more, last channel of each level, computed when it is read."""
-    distance = _Distance(slide, vessels, nuclei, settings)
+def with_distance(
+    slide: Slide,
+    vessels: int,
+    nuclei: int,
+    settings: VesselDistance,
+    *,
+    original: Slide | None = None,
+    assumed_um: float | None = None,
+) -> Slide:
+    """The slide with the distance to its vessels as one more, last channel of each level, computed when it is read.
+
+    The grey level of vessels is found on the original slide if this one is resampled, as a prediction does, which never
+    holds a whole resampled slide. A slide without a pixel size gets the assumed one.
+    """
+    distance = _Distance(slide, vessels, nuclei, settings, original or slide, assumed_um or 1.0)
     levels = tuple(da.concatenate([level, distance.at(index)]) for index, level in enumerate(slide.levels))
     return replace(slide, levels=levels, channel_names=(*slide.channel_names, DISTANCE))
 
@@ -67,13 +79,16 @@ def with_distance(slide: Slide, vessels: int, nuclei: int, settings: VesselDista
 class _Distance:
     """Distance to the vessels of a slide at each of its levels, computed when it is read."""
 
-    def __init__(self, slide: Slide, vessels: int, first: int, settings: VesselDistance) -> None:
+    def __init__(
+        self, slide: Slide, vessels: int, first: int, settings: VesselDistance, original: Slide, assumed_um: float
+    ) -> None:
         self._slide, self._vessels, self._first, self._settings = slide, vessels, first, settings
+        self._original, self._assumed_um = original, assumed_um
 
     def at(self, index: int) -> da.Array:
         """The distance at a level, as one more channel of it."""
         level, steps = self._slide.levels[index], self._slide.downsample(index)
-        height, width = self._slide.pixel_size_um or (1.0, 1.0)
+        height, width = self._slide.pixel_size_um or (self._assumed_um,) * 2
         pixel_um = (height * steps[0], width * steps[1])
         margin = self._settings.margin(pixel_um)
 
@@ -94,5 +109,5 @@ class _Distance:
 
     @cached_property
     def _threshold(self) -> float:
-        stains = glance(self._slide, (self._first, self._vessels), REFERENCE_UM)
+        stains = glance(self._original, (self._first, self._vessels), REFERENCE_UM)
         return vessel_threshold(stains, 1, tissue_mask(stains, 0))

@@ -52,11 +52,12 @@ def on_network_grid(training_slide: TrainingSlide, settings: TrainingSettings) -
         derived = len(slide.channel_names)
         if slide.pixel_size_um is None:
             msg = (
-                f"{slide.source.name} has no pixel size, expected one, as the distance to vessels is an input; state "
-                "it, or train without this input."
+                f"{slide.source.name} has no pixel size, expected one, as the distance to vessels is an input; save "
+                "the slide with it, or train without this input."
             )
             raise TrainingError(msg)
-        slide = with_distance(slide, inputs[settings.stains.index(VESSELS)], inputs[0], VesselDistance())
+        vessels = inputs[settings.stains.index(VESSELS)]
+        slide = with_distance(slide, vessels, inputs[0], VesselDistance(), original=training_slide.slide)
         by_role = dict(zip(settings.stains, inputs, strict=True)) | {DISTANCE: derived}
         inputs = tuple(by_role[role] for role in settings.channels)
     return replace(training_slide, slide=slide, regions=regions, inputs=inputs)
