@@ -26,6 +26,7 @@ from napari_hrpn.models import (
     load_checkpoint,
     save_checkpoint,
 )
+from napari_hrpn.settings.vessel_distance import VesselDistance
 
 
 @pytest.fixture
@@ -251,6 +252,21 @@ def test_a_card_that_does_not_fit_the_inputs_is_refused(path, checkpoint):
                 path, replace(checkpoint, weights=weights), settings=json.dumps({"branches": 1, "in_channels": 3})
             )
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"resamples": True, "pixel_size_um": 1e-300}, "pixel size of 1e-300 µm; expected 0.01 to 100 µm"),
+        ({"resamples": True, "pixel_size_um": 1e300}, "expected 0.01 to 100 µm"),
+        ({"resamples": True, "pixel_size_um": None}, "has no pixel size"),
+        ({"input_quantiles": (((0.0,) * 6 + (1e300,),) * 2,)}, "a quantile beyond 1e[+]12"),
+        ({"distance": VesselDistance()}, "inputs nuclei, vessels, and settings of the distance to vessels"),
+    ],
+)
+def test_a_card_with_numbers_that_no_prediction_can_use_is_refused(checkpoint, changes, words):
+    with pytest.raises(ValueError, match=words):
+        replace(checkpoint.card, **changes)
 
 
 def test_weights_that_are_not_finite_are_refused(path, checkpoint):

@@ -11,6 +11,7 @@ from napari_hrpn.models import load_checkpoint
 from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import open_slide
 from napari_hrpn.training import SlideEntry, TrainingError, check_training, recipe_settings, train_model
+from support.evaluated_slides import write_slide
 
 pytestmark = pytest.mark.filterwarnings("ignore::napari_hrpn.training.TrainingWarning")
 SETTINGS = recipe_settings(
@@ -76,3 +77,19 @@ def test_slides_of_different_pixel_sizes_are_brought_to_one(trained, tmp_path):
 def test_the_distance_needs_the_vessels_before_it(channels):
     with pytest.raises(TrainingError, match="expected vessels before distance"):
         replace(SETTINGS, channels=channels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"), [({"pixel_um": 0.55}, "resampled to 0.55 µm"), ({}, "distance to vessels")]
+)
+def test_a_slide_without_pixel_size_is_refused_with_what_a_training_can_do(changes, words, tmp_path):
+    """A training has no option for the pixel size of a slide, as a prediction has."""
+    path = write_slide(np.full((3, 96, 96), 7, np.uint8), ("DAPI", "AF488", "QD"), tmp_path / "s.ome.tif", None)
+    with pytest.raises(TrainingError, match=f"no pixel size, expected one, as .*{words}.*save the slide") as error:
+        check_training([SlideEntry(path)], replace(SETTINGS, **changes), tmp_path / "run")
+    assert "--pixel-size" not in str(error.value)
+
+
+def test_a_derived_input_is_no_target():
+    with pytest.raises(TrainingError, match="target is distance, which is derived"):
+        recipe_settings("fast", target="distance")

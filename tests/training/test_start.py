@@ -20,6 +20,7 @@ from napari_hrpn.models import (
 )
 from napari_hrpn.models.architectures import built, settings_class
 from napari_hrpn.settings.networks import NETWORKS
+from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.training import (
     RunFolder,
     SlideEntry,
@@ -143,6 +144,21 @@ def test_a_start_that_does_not_fit_is_refused(changes: dict, words: str, parent:
         open_start(settings, parent / "none")
     assert "\n" not in str(error.value)
     assert str(error.value).endswith(".")
+
+
+def test_a_parent_that_counts_distances_otherwise_is_refused(tmp_path: Path) -> None:
+    """Its weights would take each grey level of the distance for another length."""
+    roles = ("nuclei", "vessels", "distance")
+    settings = settings_of(start=str(tmp_path / "parent.safetensors"), channels=roles)
+    scaling = IntensityScaling("percentile", offsets=(0, 0, 0), scales=(1, 1, 1))
+    for distance, words in ((VesselDistance(reach_um=20), "up to 20 µm in steps of 0.4 µm"), (VesselDistance(), "")):
+        card = replace(CARD, input_roles=roles, scaling=scaling, distance=distance)
+        save_checkpoint(lively(settings, card), Path(settings.start))
+        if words:
+            with pytest.raises(TrainingError, match=words):
+                open_start(settings, tmp_path / "none")
+        else:
+            assert open_start(settings, tmp_path / "none").card.distance == distance
 
 
 def test_a_parent_of_the_published_recipe_fits_only_that(tmp_path: Path) -> None:

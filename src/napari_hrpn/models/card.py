@@ -14,6 +14,9 @@ from napari_hrpn.settings import DISTANCE, VESSELS
 from napari_hrpn.settings.vessel_distance import VesselDistance
 
 _QUANTILES = 7
+_LARGEST_QUANTILE = 1e12
+_COUNTABLE_UM = 0.01, 100.0
+"""Pixel sizes that a slide may have: with others, a distance in µm is too many pixels for any memory."""
 _PIXEL_TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 
 
@@ -97,16 +100,29 @@ class ModelCard:
         if len(quantiles) and quantiles.shape[1:] != (len(self.input_roles), _QUANTILES):
             msg = f"the card has quantiles of shape {quantiles.shape}; expected {_QUANTILES} for each slide and input."
             raise ValueError(msg)
-        if self.resamples and self.pixel_size_um is None:
-            msg = "the card says that slides are resampled but has no pixel size; expected one."
+        if len(quantiles) and np.abs(quantiles.astype(np.float64)).max() > _LARGEST_QUANTILE:
+            msg = f"the card has a quantile beyond {_LARGEST_QUANTILE:g}; expected the network's numbers, about 0 to 1."
             raise ValueError(msg)
-        if (self.distance is not None) != (DISTANCE in self.input_roles) or (
-            self.distance is not None and VESSELS not in self.input_roles
-        ):
-            msg = f"the card has the inputs {', '.join(self.input_roles)} and derives {self.distance}; expected both."
-            raise ValueError(msg)
+        self._check_lengths()
         if len(self.input_ranges) not in (0, len(self.input_roles)):
             msg = f"the card has {len(self.input_ranges)} ranges for {len(self.input_roles)} inputs; expected one each."
+            raise ValueError(msg)
+
+    def _check_lengths(self) -> None:
+        """Refuse what a prediction that counts in µm cannot use."""
+        lowest, highest = _COUNTABLE_UM
+        size, counts = self.pixel_size_um, self.distance is not None
+        if (self.resamples or counts) and size is not None and not lowest <= size <= highest:
+            msg = f"the card has a pixel size of {size:g} µm; expected {lowest:g} to {highest:g} µm."
+            raise ValueError(msg)
+        if self.resamples and size is None:
+            msg = "the card says that slides are resampled but has no pixel size; expected one."
+            raise ValueError(msg)
+        if counts != (DISTANCE in self.input_roles) or (counts and VESSELS not in self.input_roles):
+            msg = (
+                f"the card has the inputs {', '.join(self.input_roles)}, and {'' if counts else 'no '}settings of the "
+                "distance to vessels; expected vessels and distance with settings, or no distance and none."
+            )
             raise ValueError(msg)
 
     @property

@@ -127,6 +127,9 @@ class TrainedNetwork:
                 "derived from it."
             )
             raise TrainingError(msg)
+        if self.target == DISTANCE:
+            msg = f"the target is {DISTANCE}, which is derived from the vessels; expected a stain that was imaged."
+            raise TrainingError(msg)
         if self.freeze and self.start is None:
             msg = (
                 f"{', '.join(self.freeze)} cannot be frozen at random weights; name the checkpoint to start from, or "

@@ -35,6 +35,9 @@ class VesselDistance:
             )
             raise ValueError(msg)
 
+    def __str__(self) -> str:
+        return f"up to {self.reach_um:g} µm in steps of {self.step_um:g} µm, smoothed by {self.smoothing_um:g} µm"
+
     @property
     def steps(self) -> int:
         """Largest distance, in steps: what a slide without vessels has everywhere."""

@@ -105,7 +105,7 @@ def check_training(
     _check_each_once(slides)
     for written in (folder, cache):
         _check_outside(written, [local_path(slide.slide.source) for slide in slides])
-    _check_sizes(slides)
+    _check_sizes(slides, settings)
     _check_alike(slides)
     split = split_slides(slides, validate)
     cut = (*split.train, *split.validation)
@@ -191,13 +191,14 @@ def _check_each_once(slides: Sequence[TrainingSlide]) -> None:
         seen.add(plane)
 
 
-def _check_sizes(slides: Sequence[TrainingSlide]) -> None:
+def _check_sizes(slides: Sequence[TrainingSlide], settings: TrainingSettings) -> None:
+    at = "" if settings.pixel_um is None else f" at {settings.pixel_um:g} µm"
     for slide in slides:
         height, width = slide.slide.shape
         if min(height, width) < _SMALLEST_SIDE_PX:
             msg = (
-                f"{_name(slide)} has {width} x {height} px, expected at least {_SMALLEST_SIDE_PX} px a side to learn "
-                "from; take it off the list."
+                f"{_name(slide)} has {width} x {height} px{at}, expected at least {_SMALLEST_SIDE_PX} px a side to "
+                "learn from; take it off the list."
             )
             raise TrainingError(msg)
 
@@ -215,7 +216,8 @@ def _check_alike(slides: Sequence[TrainingSlide]) -> None:
         if not _same_size(sized.slide.pixel_size_um, slide.slide.pixel_size_um):
             msg = (
                 f"{_name(sized)} has pixels of {_size(sized)} but {_name(slide)} of {_size(slide)}, expected the same "
-                f"within {PIXEL_SIZE_TOLERANCE:.0%}; resample them, or train on each size alone."
+                f"within {PIXEL_SIZE_TOLERANCE:.0%}; state the pixel size at which the network works (--pixel-um on "
+                "the command line), to which they are resampled, or train on each size alone."
             )
             raise TrainingError(msg)
 

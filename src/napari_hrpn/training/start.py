@@ -12,6 +12,7 @@ from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.models import checkpoint_path, load_checkpoint
 from napari_hrpn.models.architectures import built, settings_class
 from napari_hrpn.settings.networks import BUNDLED, NETWORKS
+from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import guess_roles
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _misfits(checkpoint: Checkpoint, settings: TrainingSettings) -> Iterator[str
     roles = checkpoint.card.input_roles
     if missing := [role for role in roles if role not in settings.channels]:
         yield (
-            f"{name} predicts from {' and '.join(roles)}, and {' and '.join(missing)} is no input of this training; "
+            f"{name} predicts from {', '.join(roles)}, and {' and '.join(missing)} is no input of this training; "
             f"expected all of them among {', '.join(settings.channels)}: add it, or choose another start."
         )
     rules = _rule(checkpoint.card), _rule_named(settings.scaling)
@@ -137,6 +138,12 @@ def _misfits(checkpoint: Checkpoint, settings: TrainingSettings) -> Iterator[str
         yield (
             f"{name} {_RULES[rules[0]]}, and this training {_RULES[rules[1]]}; expected the same: choose another "
             "recipe, scaling or start."
+        )
+    distance = checkpoint.card.distance
+    if distance is not None and distance != VesselDistance():
+        yield (
+            f"{name} counts the distance to vessels {distance}, and this training {VesselDistance()}; expected the "
+            "same: choose another start."
         )
     yield from _misfrozen(settings, state)
 

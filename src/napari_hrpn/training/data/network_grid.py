@@ -35,11 +35,19 @@ def on_network_grid(training_slide: TrainingSlide, settings: TrainingSettings) -
     Raises
     ------
     TrainingError
-        If the distance to vessels is asked for and the slide has no pixel size.
+        If either is asked for and the slide has no pixel size.
     SlideError
         If the slide cannot be resampled.
     """
     slide, regions, inputs = training_slide.slide, training_slide.regions, training_slide.inputs
+    needs = f"it is to be resampled to {settings.pixel_um:g} µm" if settings.pixel_um is not None else ""
+    needs = needs or ("the distance to vessels is an input" if DISTANCE in settings.channels else "")
+    if needs and slide.pixel_size_um is None:
+        msg = (
+            f"{slide.source.name} has no pixel size, expected one, as {needs}: save the slide with its pixel size, or "
+            "train without this."
+        )
+        raise TrainingError(msg)
     if settings.pixel_um is not None:
         slide = at_pixel_size(slide, settings.pixel_um)
         if regions is not None:
@@ -50,12 +58,6 @@ def on_network_grid(training_slide: TrainingSlide, settings: TrainingSettings) -
             )
     if DISTANCE in settings.channels:
         derived = len(slide.channel_names)
-        if slide.pixel_size_um is None:
-            msg = (
-                f"{slide.source.name} has no pixel size, expected one, as the distance to vessels is an input; save "
-                "the slide with it, or train without this input."
-            )
-            raise TrainingError(msg)
         vessels = inputs[settings.stains.index(VESSELS)]
         slide = with_distance(slide, vessels, inputs[0], VesselDistance(), original=training_slide.slide)
         by_role = dict(zip(settings.stains, inputs, strict=True)) | {DISTANCE: derived}
