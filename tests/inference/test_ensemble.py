@@ -204,7 +204,7 @@ def test_distances_that_differ_are_refused_and_pixel_sizes_that_differ_a_little_
         "scaling": IntensityScaling(offsets=(0,) * 3, scales=(1,) * 3),
     }
     near, far = (lively_checkpoint(1, **card, distance=VesselDistance(reach_um=reach)) for reach in (50.0, 40.0))
-    with pytest.raises(PredictionError, match="no ensemble: distance to vessels"):
+    with pytest.raises(PredictionError, match="no ensemble: distance to vessels up to 40 µm in steps"):
         checked_members([near, far])
     assert len(checked_members([member(0), member(1, pixel_size_um=0.505)])) == 2
     with pytest.raises(PredictionError, match="there is no checkpoint"):

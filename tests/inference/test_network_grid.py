@@ -221,3 +221,26 @@ def test_the_fit_of_a_slide_without_pixel_size_counts_distances_as_its_predictio
     assert np.array_equal(np.asarray(found.levels[0][3]), np.asarray(expected.levels[0][3]))
     tiny = replace(checkpoint, card=replace(checkpoint.card, pixel_size_um=0.05))
     assert slide_fit(unsized, checkpoint).distance != slide_fit(unsized, tiny).distance
+
+
+def test_the_warning_of_unknown_pixels_reaches_as_far_as_they_do(source, tmp_path):
+    """In pixels of the slide, which are finer than those of the network, and with the reach of the distance."""
+    slide, checkpoint = make_slide(300, 280, source), distance_checkpoint()
+    pixels = np.asarray(slide.levels[0]).astype(np.float32)
+    pixels[1, 150, 140] = np.nan
+    finest = da.from_array(pixels, chunks=(1, 512, 512))
+    slide = replace(slide, levels=(finest,), stored_levels=1)
+    with pytest.warns(UserWarning, match="hold no number") as warned:
+        run(slide, checkpoint, tmp_path / "out.ome.zarr")
+    halo = rounded_up(halo_of(checkpoint.settings), checkpoint.settings.stride)
+    (sentence,) = (str(each.message) for each in warned if "hold no number" in str(each.message))
+    assert f"up to {2 * (halo + SMALL.margin((1.0, 1.0)))} px around" in sentence
+
+
+@pytest.mark.parametrize("resamples", [False, True])
+def test_a_remedy_is_only_named_if_there_is_one(resamples, source, tmp_path):
+    slide = make_slide(100, 100, source, pixel_size_um=(30.0, 30.0))
+    with pytest.raises(PredictionError, match="16 times") as error:
+        run(slide, distance_checkpoint(resamples=resamples), tmp_path / "o.ome.zarr", replace(PLAIN, resample=True))
+    # a checkpoint that always resamples cannot predict without
+    assert ("without resampling" in str(error.value)) != resamples

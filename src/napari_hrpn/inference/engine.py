@@ -293,7 +293,7 @@ class Tally:
         """Warn of unknown pixels; refuse, and mark all tiles as unfinished, if the slide has changed meanwhile."""
         slide, request = self._slide, self._plan.request
         unknown = self._spent["unknown_px"].tolist()
-        for sentence in unknown_warnings(slide, self._plan.channels, unknown, self._plan.grid.halo):
+        for sentence in unknown_warnings(slide, self._plan.channels, unknown, self._plan.sampling.reach_px):
             warnings.warn(sentence, PredictionWarning, stacklevel=3)
         made_from = request["slide"], request[FINGERPRINT]
         if self.new and (slide_identity(slide), slide_fingerprint(slide)) != made_from:

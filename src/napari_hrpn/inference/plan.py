@@ -181,7 +181,9 @@ def pixel_size_warnings(
     )
 
 
-def unknown_warnings(slide: Slide, channels: tuple[int, ...], unknown_px: Sequence[int], halo: int) -> tuple[str, ...]:
+def unknown_warnings(
+    slide: Slide, channels: tuple[int, ...], unknown_px: Sequence[int], reach_px: int
+) -> tuple[str, ...]:
     """Warning of pixels of the predicted tiles that are not grey levels: one sentence, or none."""
     counts = [
         f"{count:,} {'pixel' if count == 1 else 'pixels'} of {slide.channel_names[channel]}"
@@ -193,7 +195,7 @@ def unknown_warnings(slide: Slide, channels: tuple[int, ...], unknown_px: Sequen
     return (
         f"{slide.source.name}: {' and '.join(counts)} in the predicted tiles hold no number (NaN, infinite or beyond "
         "1e12); the network was shown the channel's background there, so the prediction there is not known, and that "
-        f"up to {halo} px around may be off.",
+        f"up to {reach_px} px around may be off.",
     )
 
 
@@ -247,13 +249,15 @@ def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSetting
         return 0, (1.0, 1.0)
     if slide.pixel_size_um is None or trained is None:
         named = source if slide.pixel_size_um is None else "the checkpoint"
-        msg = f"{named} has no pixel size, so the slide cannot be resampled; predict without resampling."
+        remedy = "state it (on the command line with --pixel-size), or " if slide.pixel_size_um is None else ""
+        msg = f"{named} has no pixel size, so the slide cannot be resampled; {remedy}predict without resampling."
         raise PredictionError(msg)
     height, width = slide.pixel_size_um
+    remedy = "" if checkpoint.card.resamples else ", or predict without resampling"
     if not trained / FURTHEST_FACTOR <= min(height, width) <= max(height, width) <= trained * FURTHEST_FACTOR:
         msg = (
             f"{source} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
-            f"small or large as the {trained:g} µm trained on; check its pixel size, or predict without resampling."
+            f"small or large as the {trained:g} µm trained on; check its pixel size{remedy}."
         )
         raise PredictionError(msg)
     return fitting_level(slide, trained)

@@ -244,6 +244,12 @@ class Sampling:
         """Whether the network's grid differs from the slide's."""
         return self.factors != (1.0, 1.0)
 
+    @property
+    def reach_px(self) -> int:
+        """Pixels of the slide around a pixel whose prediction it may decide."""
+        margin = 0 if self.distance is None else self.distance.margin
+        return math.ceil((self.halo + margin) / min(self.factors))
+
     def seen_by_network(self, core: Box) -> Box:
         """Box that the network runs on, in pixels of its own grid: aligned to the stride, with the halo."""
         rows = self._seen(core.y0, core.y1, self.factors[0])
