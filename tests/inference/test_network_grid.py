@@ -10,7 +10,7 @@ from scipy import ndimage, spatial
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance, vessel_threshold, with_distance
 from napari_hrpn.core import rounded_up
-from napari_hrpn.inference import PredictionError, PredictionSettings, predict_slide, slide_fit
+from napari_hrpn.inference import PredictionError, PredictionSettings, pixel_size_warnings, predict_slide, slide_fit
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, halo_of
 from napari_hrpn.settings import recipe_settings
 from napari_hrpn.settings.vessel_distance import VesselDistance
@@ -244,3 +244,9 @@ def test_a_remedy_is_only_named_if_there_is_one(resamples, source, tmp_path):
         run(slide, distance_checkpoint(resamples=resamples), tmp_path / "o.ome.zarr", replace(PLAIN, resample=True))
     # a checkpoint that always resamples cannot predict without
     assert ("without resampling" in str(error.value)) != resamples
+
+
+@pytest.mark.parametrize(("size", "words"), [((0.5, 1.0), "pixels of 0.5 x 1 µm"), ((1.0, 1.0), "pixels of 1 µm but")])
+def test_the_side_of_a_pixel_that_differs_is_named(size, words, source):
+    (sentence,) = pixel_size_warnings(make_slide(64, 64, source, pixel_size_um=size), lively_checkpoint(1))
+    assert words in sentence

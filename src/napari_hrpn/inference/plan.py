@@ -174,9 +174,10 @@ def pixel_size_warnings(
     is_resampled = checkpoint.card.resamples or (settings is not None and settings.resample)
     if largest <= PIXEL_SIZE_TOLERANCE or is_resampled:
         return ()
-    size = slide.pixel_size_um[0]
+    height, width = slide.pixel_size_um
+    size = f"{height:g}" if math.isclose(height, width, rel_tol=1e-3) else f"{height:g} x {width:g}"
     return (
-        f"{slide.source.name} has pixels of {size:g} µm but the checkpoint was trained at {trained:g} µm: "
+        f"{slide.source.name} has pixels of {size} µm but the checkpoint was trained at {trained:g} µm: "
         "resample it, or the prediction means little.",
     )
 
