@@ -104,3 +104,27 @@ def test_cancel_ends_the_comparison(widget, settle):
     settle(widget)
     assert widget.message == "Stopped."
     assert widget.result is None
+
+
+def test_the_result_belongs_to_its_slide_though_another_is_chosen_or_it_is_closed_meanwhile(widget, settle):
+    viewer = widget._viewer
+    other = phantom_slide(SETTINGS, size=SIZE, seed=2).slide
+    show(viewer, replace(other, source=other.source.with_name("other.ome.tif")), translate=(1000, 1000))
+    settle(widget)
+    first = next(iter(viewer.layers))
+    click(widget, *centre())
+    widget.buttons["remove"].click()
+    widget.slide_box.value = widget.slide_box.choices[1]
+    assert widget.place is None
+    settle(widget)
+    corner = (widget.result.box.y0, widget.result.box.x0)
+    network = viewer.layers["network: without vessel"]
+    np.testing.assert_allclose(network.data_to_world((0, 0)), first.data_to_world(corner))
+    assert widget.result_label.text().replace("\u200b", "").split("\n")[2].startswith(f"{first.name.split()[0]}")
+    widget.slide_box.value = widget.slide_box.choices[0]
+    click(widget, *centre())
+    widget.buttons["remove"].click()
+    viewer.layers.clear()
+    settle(widget)
+    assert not viewer.layers
+    assert widget.message.startswith("The slide was closed")
