@@ -100,8 +100,8 @@ def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "none of them was given; expected one of --remove"),
-        (["--remove", "1,2", "--add", "3,4"], "--remove and --add was given"),
+        ([], "no edit was given; expected one of --remove"),
+        (["--remove", "1,2", "--add", "3,4"], "--remove and --add were given"),
         (["--remove", "1;2"], "expected Y,X in µm"),
         (["--remove", "900,2"], "lies outside of slide.ome.tif"),
     ],

@@ -111,8 +111,8 @@ def _one_of(actions: dict[str, str | Path | None]) -> tuple[str, str]:
     """Name and value of the one option that says what is edited."""
     given = [(name, str(value)) for name, value in actions.items() if value is not None]
     if len(given) != 1:
-        words = " and ".join(f"--{name}" for name, _ in given) if given else "none of them"
-        msg = f"{words} was given; expected one of --remove, --roi, --add and --sham."
+        words = " and ".join(f"--{name}" for name, _ in given) + " were given" if given else "no edit was given"
+        msg = f"{words}; expected one of --remove, --roi, --add and --sham."
         raise CommandError(msg)
     return given[0]
 
