@@ -142,7 +142,8 @@ def what_if(
     outlines : sequence of Region, optional
         All vessels in them are removed together, instead of the one at the place.
     probe : int, optional
-        Channel of the slide that shows the imaged probe; diffusion and uptake are fitted to the prediction if left out.
+        Channel of the slide that shows the imaged probe; diffusion and uptake are fitted to the prediction if it is
+        left out, or empty in the window.
 
     Yields
     ------
@@ -167,6 +168,7 @@ def what_if(
         vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
+    imaged = None if probe is None else _imaged(network, window, probe)
     random = np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
@@ -181,7 +183,7 @@ def what_if(
     distance_um = network.distance_um(edit, box)
     yield Progress(total - 2, total, "reading the probe")
     transport = yield from relayed(
-        fit_vessel_transport(window, _probe(network, window, probe)),
+        fit_vessel_transport(window, _predicted(network, window) if imaged is None else imaged),
         lambda step: Progress(total - 2 + step.share, total, step.words),
     )
     strength, modelled = _physics(window, transport, edit, action)
@@ -196,7 +198,7 @@ def what_if(
         distance_um=distance_um,
         transport=transport,
         strength=strength,
-        probe="predicted" if probe is None else "imaged",
+        probe="predicted" if imaged is None else "imaged",
         shams=len(shams),
     )
 
@@ -239,11 +241,23 @@ def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Bo
     return Box(round(box.y0 * down), y1, round(box.x0 * right), x1)
 
 
-def _probe(network: CounterfactualNetwork, window: VesselWindow, probe: int | None) -> NDArray[np.generic]:
-    """Image of the probe on the pixels of the window."""
+def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
+    """Imaged probe on the pixels of the window; None, with a warning, if the channel is empty there."""
     slide = network.slide
-    if probe is not None:
-        return np.asarray(slide.levels[network.level][(probe, *window.box.slices)].compute())
+    image = np.asarray(slide.levels[network.level][(probe, *window.box.slices)].compute())
+    if np.ptp(image[window.tissue]) > 0:
+        return image
+    sentence = (
+        f"channel {slide.channel_names[probe]} of {slide.source.name} is the same everywhere in the window, so that "
+        "diffusion and uptake are fitted to the predicted probe."
+    )
+    warnings.warn(sentence, PredictionWarning, stacklevel=2)
+    return None
+
+
+def _predicted(network: CounterfactualNetwork, window: VesselWindow) -> NDArray[np.generic]:
+    """Predicted probe on the pixels of the window."""
+    slide = network.slide
     down, right = slide.downsample(network.level)
     box, stride = _on_level(window.box, down, right, slide.shape), network.stride
     aligned = Box(box.y0 // stride * stride, box.y1, box.x0 // stride * stride, box.x1)
