@@ -77,6 +77,7 @@ def what_if(
         from napari_hrpn.reports import roles_around
         from napari_hrpn.reports.what_if import WhatIfFolder
         from napari_hrpn.slides import as_location, find_channel, open_slide, slide_identity
+        from napari_hrpn.slides.writers.output_path import check_output
 
         network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
         opened = open_slide(as_location(slide), **opening(plane))
@@ -99,6 +100,7 @@ def what_if(
         if folder.is_complete(request, overwrite=overwrite):
             typer.echo(f"already complete: {folder.numbers}")
             return
+        check_output(folder.maps, opened.source, overwrite=True)
         inputs = {role: channel for role, channel in named.items() if role in network.card.stains}
         edited = CounterfactualNetwork(opened, network, output, PredictionSettings(**prediction), inputs)
         steps = compare(edited, action, place, wanted, outlines=outlines, probe=probe)
