@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.tissue.vessel_edit import VesselEdit
-    from napari_hrpn.slides import Region
+    from napari_hrpn.slides import Region, Slide
 
 Action: TypeAlias = Literal["remove", "add", "sham"]
 
@@ -169,6 +169,8 @@ def what_if(
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
     imaged = None if probe is None else _imaged(network, window, probe)
+    if probe is not None and imaged is None:
+        warnings.warn(empty_probe_words(slide, probe), PredictionWarning, stacklevel=2)
     random = np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
@@ -242,17 +244,17 @@ def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Bo
 
 
 def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
-    """Imaged probe on the pixels of the window; None, with a warning, if the channel is empty there."""
-    slide = network.slide
-    image = np.asarray(slide.levels[network.level][(probe, *window.box.slices)].compute())
-    if np.ptp(image[window.tissue]) > 0:
-        return image
-    sentence = (
+    """Imaged probe on the pixels of the window; None if the channel is empty there."""
+    image = np.asarray(network.slide.levels[network.level][(probe, *window.box.slices)].compute())
+    return image if np.ptp(image[window.tissue]) > 0 else None
+
+
+def empty_probe_words(slide: Slide, probe: int) -> str:
+    """Sentence on a channel of the probe that is empty in the window."""
+    return (
         f"channel {slide.channel_names[probe]} of {slide.source.name} is the same everywhere in the window, so that "
         "diffusion and uptake are fitted to the predicted probe."
     )
-    warnings.warn(sentence, PredictionWarning, stacklevel=2)
-    return None
 
 
 def _predicted(network: CounterfactualNetwork, window: VesselWindow) -> NDArray[np.generic]:
