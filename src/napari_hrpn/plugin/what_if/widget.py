@@ -171,16 +171,23 @@ class WhatIfWidget(DockedWidget):
     def _offer_slides(self) -> None:
         slides = imaged_slides_in(self._viewer)
         before = self._slide
-        kept = next((slide for slide in slides if before is not None and is_same_slide(slide, before)), None)
+        alike = [slide for slide in slides if before is not None and slide.source == before.source]
+        # the same plane if it is shown, otherwise another one of the same file
+        alike.sort(key=lambda slide: before is not None and is_same_slide(slide, before), reverse=True)
+        kept = next(iter(alike), None)
         offer(self.slide_box, [(slide_label(slide), slide) for slide in slides], kept or next(iter(slides), None))
         self._offer_channels()
 
     def _offer_channels(self) -> None:
         before, self._slide = self._slide, self.slide_box.value
         slide = self._slide
-        if slide is None or before is None or not is_same_slide(slide, before):
+        is_same = is_sized_alike = False
+        if slide is not None and before is not None:
+            is_same, is_sized_alike = is_same_slide(slide, before), slide.pixel_size_um == before.pixel_size_um
+        if not (is_same and is_sized_alike):
             self.place = None
             self._frame.hide()
+        if not is_same:
             names = () if slide is None else slide.channel_names
             choices: list[tuple[str, int | None]] = [(name, index) for index, name in enumerate(names)]
             guessed = vars(guess_roles(names))
@@ -193,6 +200,7 @@ class WhatIfWidget(DockedWidget):
         return next(iter(imaged_layers_of(self._viewer, slide)), None)
 
     def _take_click(self, position: NDArray[np.float64]) -> None:
+        self._offer_slides()
         slide = self._slide
         layer = None if slide is None else self._layer(slide)
         pixel = None if layer is None else pixel_at(layer, position)
@@ -210,13 +218,20 @@ class WhatIfWidget(DockedWidget):
             words = "Click a vessel in the viewer, or a place for one."
             self.place_label.say(words if self._slide is not None else "There is no slide: open one.")
         else:
-            self.place_label.say(f"Place: {self.place[0]:.1f}, {self.place[1]:.1f} µm (y, x)")
+            unit = "px" if self._slide is None or self._slide.pixel_size_um is None else "µm"
+            self.place_label.say(f"Place: {self.place[0]:.1f}, {self.place[1]:.1f} {unit} (y, x)")
 
     def _start(self, action: Action) -> None:
-        slide = self._slide
-        if slide is None or self.place is None or self._task.is_busy:
+        if self._task.is_busy:
             return
+        # another widget may have given the slide a pixel size, or shown another plane, of which layers tell nothing
+        self._offer_slides()
+        slide = self._slide
         try:
+            if slide is None or self.place is None:
+                raise UserError("Click the place in the viewer first.")
+            if slide.pixel_size_um is None:
+                raise UserError(f"{slide_title(slide)} has no pixel size: enter it in the widget Predict QD.")
             roles = {role: box.value for role, box in self.role_boxes.items()}
             for role in ("nuclei", "vessels"):
                 if roles[role] is None:
