@@ -170,8 +170,8 @@ def saved_calibration(prediction: Slide) -> Calibration | None:
 
 
 def _read(facts: dict[str, Any], regions: tuple[Annotation, ...]) -> Calibration:
-    line = {one.name: float(facts[one.name]) for one in fields(CalibrationLine)}
-    if not all(map(math.isfinite, line.values())) or line["slope"] <= 0:
+    line = CalibrationLine(**{one.name: float(facts[one.name]) for one in fields(CalibrationLine)})
+    if not all(map(math.isfinite, asdict(line).values())) or line.slope <= 0:
         msg = "not finite, or not rising"
         raise ValueError(msg)
     # pixels that the line has seen would not be left out; a digest depends on the order of excluded polygons too
@@ -185,7 +185,7 @@ def _read(facts: dict[str, Any], regions: tuple[Annotation, ...]) -> Calibration
     pixels = tuple(int(one["pixels"]) for one in facts["regions"])
     slide, prediction = ({name: str(facts[one][name]) for name in IMAGE_FACTS} for one in ("slide", "prediction"))
     version = str(facts["napari_hrpn"])
-    return Calibration(CalibrationLine(**line), regions, pixels, inside, tissue, slide, prediction, version)
+    return Calibration(line, regions, pixels, inside, tissue, slide, prediction, version)
 
 
 def calibrated(prediction: Slide, calibration: Calibration) -> Slide:
