@@ -264,9 +264,13 @@ def test_a_calibration_of_other_pixels_or_a_damaged_one_is_refused(on_disk: tupl
     real, prediction = on_disk
     path = save_calibration(drive(calibrate_prediction(real, prediction, REGIONS)), prediction.slide.source)
     whole = json.loads(path.read_text("utf-8"))
-    steep, endless = ({**whole["calibration"], "slope": value} for value in ("steep", float("inf")))
+    steep, endless, falling = ({**whole["calibration"], "slope": value} for value in ("steep", float("inf"), -1.0))
     damaged = [("{", "cannot be read"), ("[]", "other than"), ("{}", "is no calibration or is damaged")]
-    damaged += [(json.dumps({**whole, "calibration": one}), "calibration or is damaged") for one in (steep, endless)]
+    damaged += [
+        (json.dumps({**whole, "calibration": one}), "calibration or is damaged") for one in (steep, endless, falling)
+    ]
+    # as after an edit of the outlines: pixels that were calibrated would be compared
+    damaged += [(json.dumps({**whole, "features": whole["features"][1:]}), "other regions than it was fitted in")]
     for text, words in damaged:
         path.write_text(text)
         with pytest.raises((AnalysisError, SlideError), match=words):
@@ -295,3 +299,15 @@ def test_what_a_calibration_leaves_out_is_combined_with_unfinished_tiles() -> No
     assert both.words == "regions are left out; elsewhere, only tiles that all predictions have are measured"
     assert in_all([fine, fine]).words == "regions are left out"
     assert fine.facts == {"left_out": "regions are left out", "digest": fine.digest}
+
+
+def test_the_calibration_of_a_folder_lies_beside_it_however_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "p.ome.zarr"
+    (folder / "0").mkdir(parents=True)
+    for there, name in ((folder, "."), (folder / "0", "..")):
+        monkeypatch.chdir(there)
+        assert calibration_path(Path(name)) == tmp_path / "p.ome.zarr.calibration.json"
+    with pytest.raises(AnalysisError, match="is the root of the disk"):
+        calibration_path(Path(folder.anchor))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from napari_hrpn.models import save_checkpoint
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.phantom.sampling import Bounds
 from napari_hrpn.phantom.tissue import TissueShape, vessels_within
-from napari_hrpn.slides import open_slide, write_ome_tiff
+from napari_hrpn.slides import open_slide, write_ome_tiff, write_ome_zarr
 from support.predictions import lively_checkpoint
 
 SETTINGS = replace(PHANTOM_PRESETS["tiny"], pixel_size_um=1.0)
@@ -100,8 +101,8 @@ def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "none of them was given; expected one of --remove"),
-        (["--remove", "1,2", "--add", "3,4"], "--remove and --add was given"),
+        ([], "no edit was given; expected one of --remove"),
+        (["--remove", "1,2", "--add", "3,4"], "--remove and --add were given"),
         (["--remove", "1;2"], "expected Y,X in µm"),
         (["--remove", "900,2"], "lies outside of slide.ome.tif"),
     ],
@@ -110,3 +111,20 @@ def test_refusals_are_one_sentence(command, tmp_path, capsys, words, sentence):
     assert run([*command, *words, "-o", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out" / "what-if.json").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_computed(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("napari_hrpn.inference.CounterfactualNetwork", None)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "what-if.png").write_text("mine")
+    slide = tmp_path / "slide.ome.zarr"
+    drive(write_ome_zarr(open_slide(Path(command[1])), slide))
+    for at, output, sentence in (
+        (command[1], tmp_path / "notes.txt" / "out", "could not be written"),
+        (command[1], tmp_path, "what-if.png exists without what-if.json"),
+        (str(slide), slide / "out", "one is inside the other"),
+    ):
+        before = sorted(tmp_path.rglob("*"))
+        assert run([command[0], at, *command[2:], "--sham", "150,150", "-o", str(output)]) == 2
+        assert sentence in capsys.readouterr().err
+        assert sorted(tmp_path.rglob("*")) == before

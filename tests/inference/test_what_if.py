@@ -57,3 +57,14 @@ def test_warnings_of_the_prediction_are_given(slide, tmp_path):
     network = CounterfactualNetwork(slide, lively_checkpoint(pixel_size_um=3.0), tmp_path / "out")
     with pytest.warns(PredictionWarning, match="trained at 3 µm"):
         next(what_if(network, "remove", centre_um(), FEW))
+
+
+def test_an_empty_channel_of_the_probe_is_not_fitted(slide, tmp_path):
+    levels = tuple(level * np.array([1, 1, 0], level.dtype)[:, None, None] for level in slide.levels)
+    empty = replace(slide, levels=levels)
+    network = CounterfactualNetwork(
+        empty, lively_checkpoint(pixel_size_um=0.6), tmp_path / "out", PredictionSettings(device="cpu")
+    )
+    with pytest.warns(PredictionWarning, match="the same everywhere in the window, so that"):
+        result = drive(what_if(network, "remove", centre_um(), FEW, probe=2))
+    assert result.probe == "predicted"

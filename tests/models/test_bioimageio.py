@@ -259,6 +259,7 @@ def test_nothing_is_replaced_unless_the_user_says_so(small_package, tmp_path, ca
     [
         (["--format", "onnx"], "expected bioimageio"),
         (["--author", "a/b"], "a name without slashes"),
+        (["--license", "my own"], "an identifier of spdx.org/licenses"),
         (["--vessels", "1"], "together with --slide"),
         (["--pixel-size", "1"], "--pixel-size is about a slide"),
         (["--slide", "nowhere.ome.tif"], "leave out --slide"),

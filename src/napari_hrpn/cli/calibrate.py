@@ -57,6 +57,7 @@ def calibrate(
     from napari_hrpn.analysis.rois.calibration_file import check_uncalibrated
     from napari_hrpn.reports.request import check_on_slide
     from napari_hrpn.slides import as_location, open_slide, warn_of_parts_beyond
+    from napari_hrpn.slides.writers.output_path import check_output
 
     path = calibration_path(as_location(predicted))
     if not overwrite:
@@ -67,6 +68,7 @@ def calibrate(
     rois = read_rois(roi)
     check_on_slide(rois, real, roi.name)
     warn_of_parts_beyond(rois, real.shape, roi.name)
+    check_output(path, None, overwrite=overwrite)
     images = ProbeImage("real", real, probe), prediction
     steps = calibrate_prediction(*images, rois, _tissue(real, roles, mask))
     found = follow(steps, f"Calibrating {prediction.slide.source.name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,6 +59,9 @@ def export(
         if not name.strip() or set(name) & set("/\\"):
             msg = f"--author is {name!r}; expected a name without slashes."
             raise CommandError(msg)
+    if licence is not None and not re.fullmatch(r"[A-Za-z0-9.+-]+", licence):
+        msg = f"--license is {licence!r}; expected an identifier of spdx.org/licenses, such as CC-BY-4.0."
+        raise CommandError(msg)
     if slide is None and (channels or plane):
         msg = f"--{next(iter((*channels, *plane))).replace('_', '-')} is about a slide; give it together with --slide."
         raise CommandError(msg)

@@ -77,6 +77,7 @@ def what_if(
         from napari_hrpn.reports import roles_around
         from napari_hrpn.reports.what_if import WhatIfFolder
         from napari_hrpn.slides import as_location, find_channel, open_slide, slide_identity
+        from napari_hrpn.slides.writers.output_path import check_output
 
         network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
         opened = open_slide(as_location(slide), **opening(plane))
@@ -99,6 +100,7 @@ def what_if(
         if folder.is_complete(request, overwrite=overwrite):
             typer.echo(f"already complete: {folder.numbers}")
             return
+        check_output(folder.maps, opened.source, overwrite=True)
         inputs = {role: channel for role, channel in named.items() if role in network.card.stains}
         edited = CounterfactualNetwork(opened, network, output, PredictionSettings(**prediction), inputs)
         steps = compare(edited, action, place, wanted, outlines=outlines, probe=probe)
@@ -111,8 +113,8 @@ def _one_of(actions: dict[str, str | Path | None]) -> tuple[str, str]:
     """Name and value of the one option that says what is edited."""
     given = [(name, str(value)) for name, value in actions.items() if value is not None]
     if len(given) != 1:
-        words = " and ".join(f"--{name}" for name, _ in given) if given else "none of them"
-        msg = f"{words} was given; expected one of --remove, --roi, --add and --sham."
+        words = " and ".join(f"--{name}" for name, _ in given) + " were given" if given else "no edit was given"
+        msg = f"{words}; expected one of --remove, --roi, --add and --sham."
         raise CommandError(msg)
     return given[0]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.tissue.vessel_edit import VesselEdit
-    from napari_hrpn.slides import Region
+    from napari_hrpn.slides import Region, Slide
 
 Action: TypeAlias = Literal["remove", "add", "sham"]
 
@@ -142,7 +142,8 @@ def what_if(
     outlines : sequence of Region, optional
         All vessels in them are removed together, instead of the one at the place.
     probe : int, optional
-        Channel of the slide that shows the imaged probe; diffusion and uptake are fitted to the prediction if left out.
+        Channel of the slide that shows the imaged probe; diffusion and uptake are fitted to the prediction if it is
+        left out, or empty in the window.
 
     Yields
     ------
@@ -167,6 +168,9 @@ def what_if(
         vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
+    imaged = None if probe is None else _imaged(network, window, probe)
+    if probe is not None and imaged is None:
+        warnings.warn(empty_probe_words(slide, probe), PredictionWarning, stacklevel=2)
     random = np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
@@ -181,7 +185,7 @@ def what_if(
     distance_um = network.distance_um(edit, box)
     yield Progress(total - 2, total, "reading the probe")
     transport = yield from relayed(
-        fit_vessel_transport(window, _probe(network, window, probe)),
+        fit_vessel_transport(window, _predicted(network, window) if imaged is None else imaged),
         lambda step: Progress(total - 2 + step.share, total, step.words),
     )
     strength, modelled = _physics(window, transport, edit, action)
@@ -196,7 +200,7 @@ def what_if(
         distance_um=distance_um,
         transport=transport,
         strength=strength,
-        probe="predicted" if probe is None else "imaged",
+        probe="predicted" if imaged is None else "imaged",
         shams=len(shams),
     )
 
@@ -239,11 +243,23 @@ def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Bo
     return Box(round(box.y0 * down), y1, round(box.x0 * right), x1)
 
 
-def _probe(network: CounterfactualNetwork, window: VesselWindow, probe: int | None) -> NDArray[np.generic]:
-    """Image of the probe on the pixels of the window."""
+def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
+    """Imaged probe on the pixels of the window; None if the channel is empty there."""
+    image = np.asarray(network.slide.levels[network.level][(probe, *window.box.slices)].compute())
+    return image if np.ptp(image[window.tissue]) > 0 else None
+
+
+def empty_probe_words(slide: Slide, probe: int) -> str:
+    """Sentence on a channel of the probe that is empty in the window."""
+    return (
+        f"channel {slide.channel_names[probe]} of {slide.source.name} is the same everywhere in the window, so that "
+        "diffusion and uptake are fitted to the predicted probe."
+    )
+
+
+def _predicted(network: CounterfactualNetwork, window: VesselWindow) -> NDArray[np.generic]:
+    """Predicted probe on the pixels of the window."""
     slide = network.slide
-    if probe is not None:
-        return np.asarray(slide.levels[network.level][(probe, *window.box.slices)].compute())
     down, right = slide.downsample(network.level)
     box, stride = _on_level(window.box, down, right, slide.shape), network.stride
     aligned = Box(box.y0 // stride * stride, box.y1, box.x0 // stride * stride, box.x1)

@@ -56,7 +56,10 @@ class WhatIfFolder:
             msg = f"{self.path} is a file; name a folder for the output."
             raise ReportError(msg)
         earlier = saved_json(self.numbers, ReportError)
-        if earlier is None or overwrite:
+        if overwrite:
+            return False
+        if earlier is None:
+            self._check_foreign()
             return False
         if earlier.get("format") != FORMAT:
             msg = f"{self.numbers} is not of this program; choose another folder, or --overwrite it."
@@ -67,6 +70,13 @@ class WhatIfFolder:
             raise ReportError(msg)
         # what the user has deleted is made again
         return self.maps.exists() and self.figure.exists()
+
+    def _check_foreign(self) -> None:
+        """Refuse a folder whose files may be a user's own, as there are no numbers with them."""
+        for path in (self.maps, self.figure):
+            if path.exists():
+                msg = f"{path} exists without {self.numbers.name}; choose another folder, or --overwrite it."
+                raise ReportError(msg)
 
     def write(self, result: WhatIf, slide: Slide, request: Mapping[str, Any]) -> Generator[Progress, None, None]:
         """Write maps, figure and, last of all, the numbers; earlier ones are replaced."""

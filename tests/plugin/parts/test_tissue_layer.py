@@ -99,3 +99,13 @@ def test_without_nuclei_there_is_no_tissue(viewer, tissue, qtbot):
     viewer.add_image(np.zeros((6, 8)), name="DAPI")
     tissue.look_at(compared_channel(layer))
     qtbot.waitUntil(lambda: tissue.mask is not None, timeout=WAIT_MS)
+
+
+def test_without_a_slide_nothing_changes_however_often_it_is_looked_at(tissue, real, qtbot):
+    tissue.look_at(real)
+    qtbot.waitUntil(lambda: not tissue.is_busy, timeout=WAIT_MS)
+    emitted = []
+    tissue.changed.connect(lambda: emitted.append(tissue.mask))
+    for _ in range(3):
+        tissue.look_at(None)
+    assert emitted == [None]

@@ -59,3 +59,17 @@ def test_the_form_says_how_far_a_slide_is_from_the_training(fresh, checkpoint, q
     fresh.use_checkpoint(checkpoint)
     qtbot.waitUntil(lambda: bool(fresh.fit_label.text()), timeout=WAIT_MS)
     assert words in fresh.fit_label.text().replace("​", "")
+
+
+def test_the_first_that_is_added_is_chosen_and_a_broken_one_can_be_cleared(fresh, checkpoint, tmp_path, qtbot):
+    form, broken = fresh.checkpoint_form, tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no checkpoint")
+    form.add([str(checkpoint), str(broken)])
+    assert form.box.value == str(checkpoint)
+    qtbot.waitUntil(lambda: "broken.safetensors" in fresh.message, timeout=WAIT_MS)
+    assert not fresh.predict_button.enabled
+    assert "Clear" in form.others_label.text()
+    form.clear()
+    qtbot.waitUntil(lambda: form.chosen is not None, timeout=WAIT_MS)
+    assert form.others == ()
+    assert not form.others_label.text()

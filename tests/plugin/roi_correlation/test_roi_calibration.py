@@ -10,7 +10,7 @@ from napari_hrpn.analysis import calibration_path
 from napari_hrpn.core import Box
 from napari_hrpn.inference import PredictionStore
 from napari_hrpn.plugin.viewer import is_calibrated, slide_of
-from napari_hrpn.slides import open_slide, slide_identity
+from napari_hrpn.slides import SlideError, open_slide, slide_identity
 from support.roi_shapes import box
 
 PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}
@@ -168,3 +168,19 @@ def test_a_calibration_can_be_stopped(widget, viewer, drawn_fields, settle, monk
     settle(widget)
     assert widget.message == "Stopped: nothing was calibrated."
     assert len(viewer.layers) == number
+
+
+def test_a_calibration_that_cannot_be_kept_is_shown_all_the_same(
+    store, viewer, open_widget, drawn_fields, settle, monkeypatch
+):
+    def refused(*_, **__):
+        msg = "the folder is read-only"
+        raise SlideError(msg)
+
+    monkeypatch.setattr("napari_hrpn.plugin.roi_correlation.calibration.save_calibration", refused)
+    widget = open_widget(viewer)
+    drawn_fields(widget)
+    press(widget, settle)
+    assert widget.message.splitlines()[-1] == "Not kept: the folder is read-only"
+    assert sum(map(is_calibrated, viewer.layers)) == 1
+    assert not calibration_path(store).exists()

@@ -12,6 +12,7 @@ from napari_hrpn.models import save_checkpoint
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.phantom.sampling import Bounds
 from napari_hrpn.phantom.tissue import TissueShape, vessels_within
+from napari_hrpn.plugin.viewer import give_pixel_size
 from napari_hrpn.plugin.what_if.widget import WhatIfWidget
 from support.compared import show
 from support.predictions import lively_checkpoint
@@ -104,3 +105,44 @@ def test_cancel_ends_the_comparison(widget, settle):
     settle(widget)
     assert widget.message == "Stopped."
     assert widget.result is None
+
+
+def test_the_result_belongs_to_its_slide_though_another_is_chosen_or_it_is_closed_meanwhile(widget, settle):
+    viewer = widget._viewer
+    other = phantom_slide(SETTINGS, size=SIZE, seed=2).slide
+    show(viewer, replace(other, source=other.source.with_name("other.ome.tif")), translate=(1000, 1000))
+    settle(widget)
+    first = next(iter(viewer.layers))
+    click(widget, *centre())
+    widget.buttons["remove"].click()
+    widget.slide_box.value = widget.slide_box.choices[1]
+    assert widget.place is None
+    settle(widget)
+    corner = (widget.result.box.y0, widget.result.box.x0)
+    network = viewer.layers["network: without vessel"]
+    np.testing.assert_allclose(network.data_to_world((0, 0)), first.data_to_world(corner))
+    assert widget.result_label.text().replace("\u200b", "").split("\n")[2].startswith(f"{first.name.split()[0]}")
+    widget.slide_box.value = widget.slide_box.choices[0]
+    click(widget, *centre())
+    widget.buttons["remove"].click()
+    viewer.layers.clear()
+    settle(widget)
+    assert not viewer.layers
+    assert widget.message.startswith("The slide was closed")
+
+
+def test_a_pixel_size_that_another_widget_gives_is_asked_for_and_used(widget, settle):
+    viewer = widget._viewer
+    viewer.layers.clear()
+    slide = replace(phantom_slide(SETTINGS, size=SIZE, seed=1).slide, pixel_size_um=None)
+    show(viewer, slide)
+    settle(widget)
+    click(widget, *centre())
+    assert "px" in widget.place_label.text()
+    widget.buttons["remove"].click()
+    assert widget.message.endswith("has no pixel size: enter it in the widget Predict QD.")
+    give_pixel_size(viewer, slide, (2.0, 2.0))
+    widget.buttons["remove"].click()
+    assert widget.message == "Click the place in the viewer first."
+    click(widget, 10, 20)
+    assert widget.place == pytest.approx((21, 41))

@@ -49,12 +49,17 @@ def calibration_path(prediction: Location) -> Path:
     Raises
     ------
     AnalysisError
-        If the prediction is in object storage, beside which nothing is written.
+        If the prediction is in object storage, beside which nothing is written, or is the root of a disk.
     """
     if not isinstance(prediction, Path):
         msg = f"{prediction} is in object storage; expected a prediction on this machine: copy it first."
         raise AnalysisError(msg)
-    return prediction.with_name(prediction.name + _SUFFIX)
+    # "." and ".." stand for folders whose names they do not show
+    named = prediction.resolve() if prediction.name in ("", "..") else prediction
+    if not named.name:
+        msg = f"{prediction} is the root of the disk; expected a prediction in a folder."
+        raise AnalysisError(msg)
+    return named.with_name(named.name + _SUFFIX)
 
 
 def check_uncalibrated(path: Path) -> None:
@@ -165,15 +170,22 @@ def saved_calibration(prediction: Slide) -> Calibration | None:
 
 
 def _read(facts: dict[str, Any], regions: tuple[Annotation, ...]) -> Calibration:
-    line = {one.name: float(facts[one.name]) for one in fields(CalibrationLine)}
-    if not all(map(math.isfinite, line.values())):
-        msg = "not finite"
+    line = CalibrationLine(**{one.name: float(facts[one.name]) for one in fields(CalibrationLine)})
+    if not all(map(math.isfinite, asdict(line).values())) or line.slope <= 0:
+        msg = "not finite, or not rising"
+        raise ValueError(msg)
+    # pixels that the line has seen would not be left out; a digest depends on the order of excluded polygons too
+    digests = [one["digest"] for one in facts["regions"]]
+    if len(regions) != len(digests) or any(
+        region.digest != digest for region, digest in zip(regions, digests, strict=True) if not region.excluded
+    ):
+        msg = "other regions than it was fitted in"
         raise ValueError(msg)
     inside, tissue = ((float(low), float(high)) for low, high in (facts["regions_range"], facts["tissue_range"]))
     pixels = tuple(int(one["pixels"]) for one in facts["regions"])
     slide, prediction = ({name: str(facts[one][name]) for name in IMAGE_FACTS} for one in ("slide", "prediction"))
     version = str(facts["napari_hrpn"])
-    return Calibration(CalibrationLine(**line), regions, pixels, inside, tissue, slide, prediction, version)
+    return Calibration(line, regions, pixels, inside, tissue, slide, prediction, version)
 
 
 def calibrated(prediction: Slide, calibration: Calibration) -> Slide:

@@ -123,7 +123,7 @@ class LevelChannel:
 def level_pixel_um(slide: Slide, downsample: tuple[float, float]) -> tuple[float, float]:
     """Height and width in µm of a pixel of a coarser grid over a slide."""
     if slide.pixel_size_um is None:
-        msg = f"{slide.source.name} has no pixel size; expected one in µm: state it when opening the slide"
+        msg = f"{slide.source.name} has no pixel size; expected one in µm: give --pixel-size or enter it in Predict QD"
         raise AnalysisError(msg)
     return slide.pixel_size_um[0] * downsample[0], slide.pixel_size_um[1] * downsample[1]
 

@@ -81,9 +81,10 @@ class Tissue(QObject):
 
     def look_at(self, real: ComparedChannel | None) -> None:
         """Find the tissue of a slide, unless it is known or being searched for."""
-        is_same = real is not None and self._real is not None and real.slide is self._real.slide
+        slide, before = (None if place is None else place.slide for place in (real, self._real))
         self._real = real
-        if is_same:
+        # without a slide too, nothing has changed: who listens looks again after each signal, and would never end
+        if slide is before:
             return
         self._search.abandon()
         self._found = self._problem = None

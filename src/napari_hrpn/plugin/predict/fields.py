@@ -187,7 +187,10 @@ class CheckpointField:
         self._reading.do(once(read_checkpoint, self.box.value, *others), self._take, self._refuse)
 
     def add(self, paths: Sequence[str]) -> None:
-        """Add members of an ensemble."""
+        """Add members of an ensemble; the first becomes the checkpoint if none is chosen."""
+        if self.box.value is None:
+            self._choices.offer(self.box, paths[0])
+            paths = paths[1:]
         self._use_others((*self.others, *paths))
 
     def use_study(self, folder: Path) -> None:
@@ -242,6 +245,7 @@ class CheckpointField:
         self.changed.emit()
 
     def _refuse(self, error: BaseException) -> None:
+        self.others_label.say("Clear takes the added checkpoints away." * bool(self.others))
         self.refused.emit(sentence_of(error))
 
 

@@ -14,7 +14,7 @@ from napari_hrpn.plugin.parts.measure_bar import step
 from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import add_below_regions
 from napari_hrpn.plugin.viewer import calibrated_layer, is_calibrated, placement, share_contrast, slide_of
-from napari_hrpn.slides import prediction_record
+from napari_hrpn.slides import SlideError, prediction_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -39,14 +39,14 @@ _TIP = (
 _STOPPED = "Stopped: nothing was calibrated."
 _AGAIN = "{} is a calibrated prediction already: choose the prediction itself."
 _REPLACE = "{} is calibrated already. Replace the calibration in {}?"
-_NOT_KEPT = "Not kept in a file, as {} is no prediction of this program."
+_NO_PREDICTION = "Not kept in a file, as {} is no prediction of this program."
 
 
 class _Calibrated(NamedTuple):
-    """A calibration, its file if it is kept in one, and the layer that it makes."""
+    """A calibration, where it is kept or why it is not, and the layer that it makes."""
 
     calibration: Calibration
-    path: Path | None
+    kept: str
     layer: LayerData
 
 
@@ -123,8 +123,7 @@ class Calibrator(QObject):
         share_contrast(layer, real.layer)
         # additive layers on each other would turn white
         prediction.layer.visible = False
-        kept = _NOT_KEPT.format(repr(prediction.name)) if found.path is None else f"Kept in {found.path}"
-        self._bar.say(f"{found.calibration.line.words}\n{kept}")
+        self._bar.say(f"{found.calibration.line.words}\n{found.kept}")
 
 
 def _calibrated(
@@ -133,8 +132,19 @@ def _calibrated(
     """Fit, keep and apply a calibration; in a thread. A refusal is a result, so that the bar can show it."""
     try:
         calibration = yield from calibrate_prediction(real, prediction, regions, tissue)
-        if path is not None:
-            save_calibration(calibration, prediction.slide.source, overwrite=True)
-        return _Calibrated(calibration, path, calibrated_layer(prediction.slide, calibration))
+        return _Calibrated(
+            calibration, _kept(calibration, prediction, path), calibrated_layer(prediction.slide, calibration)
+        )
     except ValueError as error:
         return error
+
+
+def _kept(calibration: Calibration, prediction: ProbeImage, path: Path | None) -> str:
+    """Keep a calibration, and say where, or why it cannot be kept: it is shown all the same."""
+    if path is None:
+        return _NO_PREDICTION.format(repr(prediction.name))
+    try:
+        save_calibration(calibration, prediction.slide.source, overwrite=True)
+    except SlideError as error:
+        return f"Not kept: {error}"
+    return f"Kept in {path}"

@@ -36,15 +36,18 @@ def difference_job(
     def work(stop: threading.Event) -> Generator[Progress, None, tuple[WhatIf, tuple[str, ...]]]:
         """Compare; raises `Stopped` when the user has stopped it."""
         from napari_hrpn.inference import CounterfactualNetwork, what_if
+        from napari_hrpn.inference.what_if import empty_probe_words
         from napari_hrpn.models import checkpoint_path, load_checkpoint
 
         network = load_checkpoint(checkpoint_path(checkpoint))
         is_sized = slide.pixel_size_um is not None and network.card.pixel_size_um is not None
         inputs = {role: channel for role, channel in roles.items() if channel is not None and role != "probe"}
         edited = CounterfactualNetwork(slide, network, Path("what-if"), PredictionSettings(resample=is_sized), inputs)
-        steps = what_if(edited, action, place_um, settings, probe=roles["probe"])
+        probe = roles["probe"]
+        steps = what_if(edited, action, place_um, settings, probe=probe)
         result = yield from relayed(warned_in_form(PredictionWarning, steps), lambda step: step, stop)
-        return result, edited.warnings
+        more = (empty_probe_words(slide, probe),) if probe is not None and result.probe == "predicted" else ()
+        return result, (*edited.warnings, *more)
 
     return work
 

@@ -43,6 +43,7 @@ _ROLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
 _NAMES = {"remove": "without vessel", "add": "with a vessel", "sham": "sham"}
 # blue where there is less probe, red where there is more; grey in the middle, as is what lies below the noise
 _COLORMAP = Colormap([[0.13, 0.4, 0.67], [0.6, 0.6, 0.6], [0.7, 0.09, 0.17]], name="what if")
+_CLOSED = "The slide was closed, so that its maps are not shown; the numbers are below."
 _MARK_PX = 8
 _GAP = 1.05
 
@@ -61,6 +62,8 @@ class WhatIfWidget(DockedWidget):
         """The place that was clicked, (y, x) in µm."""
         self.result: WhatIf | None = None
         """The last result."""
+        # that of the running comparison or of the result: meanwhile, the user may choose another one or close it
+        self._compared: Slide | None = None
         self.slide_box = combo_box("Open slide of which a vessel is removed, or to which one is added", title="Slide")
         self.role_boxes = {role: combo_box(f"Channel of the {role}", title=title) for role, title in _ROLES.items()}
         self.role_boxes["probe"].tooltip = "Imaged probe, to which physics is fitted; without it, to the prediction"
@@ -114,12 +117,14 @@ class WhatIfWidget(DockedWidget):
         self._start("sham")
 
     def cancel(self) -> None:
-        """Stop the comparison."""
-        self._task.cancel()
+        """Stop the comparison after its current step."""
+        if self._task.is_busy:
+            self._task.cancel()
+            self.panel.say("Stopping after this step …")
 
     def choose_place(self, y_um: float, x_um: float) -> None:
         """Take a place of the slide, in µm, and frame it."""
-        layer = self._layer()
+        layer = None if self._slide is None else self._layer(self._slide)
         if layer is None or self._slide is None:
             return
         size = self._slide.pixel_size_um or (1.0, 1.0)
@@ -166,16 +171,23 @@ class WhatIfWidget(DockedWidget):
     def _offer_slides(self) -> None:
         slides = imaged_slides_in(self._viewer)
         before = self._slide
-        kept = next((slide for slide in slides if before is not None and is_same_slide(slide, before)), None)
+        alike = [slide for slide in slides if before is not None and slide.source == before.source]
+        # the same plane if it is shown, otherwise another one of the same file
+        alike.sort(key=lambda slide: before is not None and is_same_slide(slide, before), reverse=True)
+        kept = next(iter(alike), None)
         offer(self.slide_box, [(slide_label(slide), slide) for slide in slides], kept or next(iter(slides), None))
         self._offer_channels()
 
     def _offer_channels(self) -> None:
         before, self._slide = self._slide, self.slide_box.value
         slide = self._slide
-        if slide is None or before is None or not is_same_slide(slide, before):
+        is_same = is_sized_alike = False
+        if slide is not None and before is not None:
+            is_same, is_sized_alike = is_same_slide(slide, before), slide.pixel_size_um == before.pixel_size_um
+        if not (is_same and is_sized_alike):
             self.place = None
             self._frame.hide()
+        if not is_same:
             names = () if slide is None else slide.channel_names
             choices: list[tuple[str, int | None]] = [(name, index) for index, name in enumerate(names)]
             guessed = vars(guess_roles(names))
@@ -183,12 +195,14 @@ class WhatIfWidget(DockedWidget):
                 offer(box, [(NO_CHOICE, None), *choices], guessed[role])
         self._update()
 
-    def _layer(self) -> Image | None:
-        """The layer of the slide on which results are placed."""
-        return None if self._slide is None else next(iter(imaged_layers_of(self._viewer, self._slide)), None)
+    def _layer(self, slide: Slide) -> Image | None:
+        """The layer of a slide on which results are placed; None if it is closed."""
+        return next(iter(imaged_layers_of(self._viewer, slide)), None)
 
     def _take_click(self, position: NDArray[np.float64]) -> None:
-        layer, slide = self._layer(), self._slide
+        self._offer_slides()
+        slide = self._slide
+        layer = None if slide is None else self._layer(slide)
         pixel = None if layer is None else pixel_at(layer, position)
         if pixel is not None and slide is not None and not self._task.is_busy:
             size = slide.pixel_size_um or (1.0, 1.0)
@@ -204,13 +218,20 @@ class WhatIfWidget(DockedWidget):
             words = "Click a vessel in the viewer, or a place for one."
             self.place_label.say(words if self._slide is not None else "There is no slide: open one.")
         else:
-            self.place_label.say(f"Place: {self.place[0]:.1f}, {self.place[1]:.1f} µm (y, x)")
+            unit = "px" if self._slide is None or self._slide.pixel_size_um is None else "µm"
+            self.place_label.say(f"Place: {self.place[0]:.1f}, {self.place[1]:.1f} {unit} (y, x)")
 
     def _start(self, action: Action) -> None:
-        slide = self._slide
-        if slide is None or self.place is None or self._task.is_busy:
+        if self._task.is_busy:
             return
+        # another widget may have given the slide a pixel size, or shown another plane, of which layers tell nothing
+        self._offer_slides()
+        slide = self._slide
         try:
+            if slide is None or self.place is None:
+                raise UserError("Click the place in the viewer first.")
+            if slide.pixel_size_um is None:
+                raise UserError(f"{slide_title(slide)} has no pixel size: enter it in the widget Predict QD.")
             roles = {role: box.value for role, box in self.role_boxes.items()}
             for role in ("nuclei", "vessels"):
                 if roles[role] is None:
@@ -221,6 +242,7 @@ class WhatIfWidget(DockedWidget):
         except (UserError, SlideError, ValueError) as error:
             self.panel.say(str(error), PROBLEM)
             return
+        self._compared = slide
         self.panel.start()
         self.panel.say("Reading the slide and the network …")
         self._task.do(work, self._take, self._fail, self._follow)
@@ -231,10 +253,14 @@ class WhatIfWidget(DockedWidget):
 
     def _take(self, found: tuple[WhatIf, tuple[str, ...]]) -> None:
         self.result, warnings = found
+        slide, (y, x) = self._compared, self.result.place_um
+        layer = None if slide is None else self._layer(slide)
+        about = f"{'' if slide is None else slide_title(slide)}, at {y:.1f}, {x:.1f} µm (y, x)"
         self.panel.clear()
-        self.panel.say("\n".join(warnings))
-        self.result_label.say("\n".join(sentences_of(self.result)), "text")
-        self._show_layers(self.result)
+        self.panel.say("\n".join([*warnings, *([_CLOSED] if layer is None else [])]))
+        self.result_label.say("\n".join([*sentences_of(self.result), about]), "text")
+        if layer is not None:
+            self._show_layers(self.result, layer)
         self._update()
 
     def _fail(self, error: BaseException) -> None:
@@ -245,11 +271,8 @@ class WhatIfWidget(DockedWidget):
             self.panel.say(sentence_of(error), PROBLEM)
         self._update()
 
-    def _show_layers(self, result: WhatIf) -> None:
+    def _show_layers(self, result: WhatIf, layer: Image) -> None:
         """Show both differences, physics to the right of the network; what is below the noise is grey."""
-        layer = self._layer()
-        if layer is None:
-            return
         certain = np.where(result.significant, result.network, 0)
         most = max(float(np.abs(certain).max()), float(np.abs(result.physics).max()), 1e-6)
         beside = result.box.x0 + _GAP * result.box.width
@@ -264,9 +287,9 @@ class WhatIfWidget(DockedWidget):
             )
 
     def _save(self) -> None:
-        if self.result is None or self._slide is None:
+        if self.result is None or self._compared is None:
             return
-        proposal = folder_beside(self._slide.source) / f"{slide_title(self._slide)}_what_if.csv"
+        proposal = folder_beside(self._compared.source) / f"{slide_title(self._compared)}_what_if.csv"
         chosen = ask_where(self, "Save numbers", proposal, TABLES)
         if chosen is not None:
             try:

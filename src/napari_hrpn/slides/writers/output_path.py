@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
 import uuid
 from contextlib import contextmanager, suppress
@@ -55,6 +56,15 @@ def partial_output(path: Path, source: Location | None, *, overwrite: bool) -> I
         yield attempt / path.name
         _check(path, source, overwrite)
         _publish(attempt, path)
+
+
+def check_output(path: Path, source: Location | None, *, overwrite: bool) -> None:
+    """Refuse an output that exists, belongs to the slide or cannot be written, before anything is computed for it."""
+    _check(path, source, overwrite)
+    with writing_errors(path):
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=above):
+            pass
 
 
 @contextmanager
