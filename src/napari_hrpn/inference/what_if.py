@@ -168,9 +168,7 @@ def what_if(
         vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
-    imaged = None if probe is None else _imaged(network, window, probe)
-    if probe is not None and imaged is None:
-        warnings.warn(empty_probe_words(slide, probe), PredictionWarning, stacklevel=2)
+    imaged = _imaged(network, window, probe)
     random = np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
@@ -243,10 +241,15 @@ def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Bo
     return Box(round(box.y0 * down), y1, round(box.x0 * right), x1)
 
 
-def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
-    """Imaged probe on the pixels of the window; None if the channel is empty there."""
+def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int | None) -> NDArray[np.generic] | None:
+    """Imaged probe on the pixels of the window; None without its channel, and with a warning if that is empty there."""
+    if probe is None:
+        return None
     image = np.asarray(network.slide.levels[network.level][(probe, *window.box.slices)].compute())
-    return image if np.ptp(image[window.tissue]) > 0 else None
+    if np.ptp(image[window.tissue]) > 0:
+        return image
+    warnings.warn(empty_probe_words(network.slide, probe), PredictionWarning, stacklevel=3)
+    return None
 
 
 def empty_probe_words(slide: Slide, probe: int) -> str:
