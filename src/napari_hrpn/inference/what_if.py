@@ -168,8 +168,7 @@ def what_if(
         vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
-    imaged = _imaged(network, window, probe)
-    random = np.random.default_rng(settings.seed)
+    imaged, random = _imaged(network, window, probe), np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
     yield Progress(1, total, "predicting without the edit and with it")
