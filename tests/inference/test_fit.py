@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from napari_hrpn.inference import PredictionSettings, PredictionWarning, predict_slide, slide_fit
+from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionWarning, predict_slide, slide_fit
 from napari_hrpn.inference.fit import QUANTILES, fit_of, input_quantiles, kept_quantiles
 from napari_hrpn.models import IntensityScaling, ModelCard
 from napari_hrpn.settings.vessel_distance import VesselDistance
@@ -122,3 +122,8 @@ def test_a_prediction_warns_and_reports(slides, tmp_path):
 def test_a_card_with_other_quantiles_is_refused(quantiles):
     with pytest.raises(ValueError, match="quantiles"):
         ModelCard(input_quantiles=quantiles)
+
+
+def test_no_checkpoint_at_all_gets_a_sentence(slides):
+    with pytest.raises(PredictionError, match="there is no checkpoint"):
+        slide_fit(slides[0], [])

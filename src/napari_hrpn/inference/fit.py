@@ -15,6 +15,7 @@ import numpy as np
 from napari_hrpn.analysis import tissue_mask, tissue_percentiles
 from napari_hrpn.analysis.tissue.vessel_distance import with_distance
 from napari_hrpn.core.errors import PredictionError
+from napari_hrpn.inference.ensemble import checked_members
 from napari_hrpn.settings import DISTANCE, VESSELS
 from napari_hrpn.slides import glance, guess_roles
 
@@ -80,12 +81,12 @@ def slide_fit(
     Raises
     ------
     PredictionError
-        If the channel of an input is not known.
+        If the channel of an input is not known, or the checkpoints are no ensemble.
     SlideError
         If the slide cannot be read.
     """
     if isinstance(checkpoint, Sequence):
-        return furthest(slide_fit(slide, member, roles) for member in checkpoint)
+        return furthest(slide_fit(slide, member, roles) for member in checked_members(checkpoint))
     card = checkpoint.card
     channels = input_channels(slide, card, roles)
     stains = glance(slide, channels, card.scaling.reference_um)
