@@ -163,20 +163,17 @@ def what_if(
     settings = settings or WhatIfSettings()
     for sentence in network.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
-    slide, total = network.slide, settings.shams + 4
+    total = settings.shams + 4
     window = yield from relayed(
-        vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
+        vessel_window(network.slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
     imaged = None if probe is None else _imaged(network, window, probe)
-    if probe is not None and imaged is None:
-        warnings.warn(empty_probe_words(slide, probe), PredictionWarning, stacklevel=2)
-    random = np.random.default_rng(settings.seed)
-    edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
+    down, random = network.slide.downsample(network.level), np.random.default_rng(settings.seed)
+    edit = _edit(window, action, place_um, outlines, down, random)
     box = _shown(network, window, edit)
     yield Progress(1, total, "predicting without the edit and with it")
-    predicted = network.predicted(box)
-    difference = network.predicted(box, edit) - predicted
+    predicted, edited = network.predicted(box), network.predicted(box, edit)
     shams = []
     for done, sham in enumerate(window.shams(edit, settings.shams, random), start=2):
         yield Progress(done, total, "predicting sham edits")
@@ -194,9 +191,9 @@ def what_if(
         place_um=place_um,
         box=box,
         predicted=predicted,
-        network=difference,
+        network=edited - predicted,
         noise=(SIGNIFICANT_SD * ShamNoise.of(shams).at(distance_um)).astype(np.float32),
-        physics=_on_slide(modelled, window, box, slide.downsample(network.level)),
+        physics=_on_slide(modelled, window, box, down),
         distance_um=distance_um,
         transport=transport,
         strength=strength,
@@ -244,9 +241,13 @@ def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Bo
 
 
 def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
-    """Imaged probe on the pixels of the window; None if the channel is empty there."""
+    """Imaged probe on the pixels of the window; None, with a warning, if the channel is empty there."""
     image = np.asarray(network.slide.levels[network.level][(probe, *window.box.slices)].compute())
-    return image if np.ptp(image[window.tissue]) > 0 else None
+    if np.ptp(image[window.tissue]) > 0:
+        return image
+    # about the caller of `what_if`, as the other warnings
+    warnings.warn(empty_probe_words(network.slide, probe), PredictionWarning, stacklevel=3)
+    return None
 
 
 def empty_probe_words(slide: Slide, probe: int) -> str:

@@ -117,7 +117,8 @@ class TrainedNetwork:
     def __post_init__(self) -> None:
         check_options(self, TrainingError)
         if not self.channels or len(set(self.channels)) < len(self.channels) or self.target in self.channels:
-            msg = f"input channels are {', '.join(self.channels) or 'none'}; expected one or more, each once, and not the target."
+            found = ", ".join(self.channels) or "none"
+            msg = f"input channels are {found}; expected one or more, each once, and not the target."
             raise TrainingError(msg)
         if DISTANCE in self.channels and VESSELS not in self.channels[: self.channels.index(DISTANCE)]:
             msg = (
