@@ -163,17 +163,16 @@ def what_if(
     settings = settings or WhatIfSettings()
     for sentence in network.warnings:
         warnings.warn(sentence, PredictionWarning, stacklevel=2)
-    slide, total = network.slide, settings.shams + 4
+    total = settings.shams + 4
     window = yield from relayed(
-        vessel_window(slide, network.vessels, network.level, place_um, network.tissue, settings),
+        vessel_window(network.slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
     imaged, random = _imaged(network, window, probe), np.random.default_rng(settings.seed)
     edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
     box = _shown(network, window, edit)
     yield Progress(1, total, "predicting without the edit and with it")
-    predicted = network.predicted(box)
-    difference = network.predicted(box, edit) - predicted
+    predicted, edited = network.predicted(box), network.predicted(box, edit)
     shams = []
     for done, sham in enumerate(window.shams(edit, settings.shams, random), start=2):
         yield Progress(done, total, "predicting sham edits")
@@ -191,9 +190,9 @@ def what_if(
         place_um=place_um,
         box=box,
         predicted=predicted,
-        network=difference,
+        network=edited - predicted,
         noise=(SIGNIFICANT_SD * ShamNoise.of(shams).at(distance_um)).astype(np.float32),
-        physics=_on_slide(modelled, window, box, slide.downsample(network.level)),
+        physics=_on_slide(modelled, window, box, down),
         distance_um=distance_um,
         transport=transport,
         strength=strength,
