@@ -1,17 +1,19 @@
 """Fit of a slide to a checkpoint: quantiles of the tissue, the unit of the training, three levels."""
 
+import json
 from dataclasses import replace
 
 import dask.array as da
 import numpy as np
 import pytest
 
+from napari_hrpn.cli import run
 from napari_hrpn.inference import PredictionError, PredictionSettings, PredictionWarning, predict_slide, slide_fit
 from napari_hrpn.inference.fit import QUANTILES, fit_of, input_quantiles, kept_quantiles
-from napari_hrpn.models import IntensityScaling, ModelCard
+from napari_hrpn.models import IntensityScaling, ModelCard, save_checkpoint
 from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import RegionMask, coarser_levels
-from support.predictions import lively_checkpoint, make_slide
+from support.predictions import lively_checkpoint, make_slide, save_slide
 
 
 def brighter(slide, gain, offset=0.0):
@@ -127,3 +129,19 @@ def test_a_card_with_other_quantiles_is_refused(quantiles):
 def test_no_checkpoint_at_all_gets_a_sentence(slides):
     with pytest.raises(PredictionError, match="there is no checkpoint"):
         slide_fit(slides[0], [])
+
+
+def test_info_says_how_far_a_slide_is(tmp_path, source, capsys):
+    slide = save_slide(make_slide(300, 280, source), tmp_path / "slide.zarr")
+    checkpoint = lively_checkpoint(1)
+    pixels = np.asarray(slide.levels[0][:2], float).reshape(2, -1)
+    near = (np.percentile(pixels, QUANTILES, axis=1).T - 10) / 50
+    card = replace(checkpoint.card, input_quantiles=kept_quantiles([near, near + 0.5]))
+    save_checkpoint(replace(checkpoint, card=card), tmp_path / "c.safetensors")
+    words = ["info", str(slide.source), "--checkpoint", str(tmp_path / "c.safetensors")]
+    assert run(words) == 0
+    assert "Fit:         slide.zarr is like the slides trained on" in capsys.readouterr().out
+    assert run([*words, "--json"]) == 0
+    fit = json.loads(capsys.readouterr().out)["fit"]
+    assert fit["level"] == "fits"
+    assert 0 <= fit["distance"] <= 1

@@ -27,7 +27,12 @@ def info(
         typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains."),
     ] = None,
     checkpoint: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Show the card of a file, or of a bundled checkpoint.")
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT",
+            help="Show the card of a file, or of a bundled checkpoint; with a slide, how far that is from the slides "
+            "trained on.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
@@ -37,24 +42,35 @@ def info(
     Examples:
       napari-hrpn info slide.ome.tif
       napari-hrpn info --checkpoint run/checkpoint.safetensors
+      napari-hrpn info slide.ome.tif --checkpoint run/checkpoint.safetensors
       napari-hrpn info scan.nd2 --series 1
       napari-hrpn info slide.ome.zarr --json | jq .channels
       napari-hrpn info https://host.org/slide.ome.zarr
     """  # noqa: D301
     from napari_hrpn.slides import list_series, open_slide
 
-    if checkpoint is not None:
-        _show_card(checkpoint, as_json=as_json)
     if slide is None:
         if checkpoint is None:
             raise CommandError("there is nothing to show; expected a SLIDE, or --checkpoint CHECKPOINT.")
+        _show_card(checkpoint, as_json=as_json)
         return
-    facts = _slide_facts(open_slide(slide, **opening(plane)), list_series(slide))
+    opened = open_slide(slide, **opening(plane))
+    facts = _slide_facts(opened, list_series(slide))
+    if checkpoint is not None:
+        facts["fit"] = _fit_facts(opened, checkpoint)
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         for name, value in _table(facts):
             typer.echo(f"{name + ':' if name else '':<13}{value}")
+
+
+def _fit_facts(slide: Slide, name: str) -> dict[str, Any]:
+    """How far a slide is from those that a checkpoint was trained on."""
+    from napari_hrpn.inference import slide_fit
+    from napari_hrpn.models import checkpoint_path, load_checkpoint
+
+    return asdict(slide_fit(slide, load_checkpoint(checkpoint_path(name))))
 
 
 def _show_card(name: str, *, as_json: bool) -> None:
@@ -140,6 +156,8 @@ def _table(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Pixel type", facts["dtype"] + (" (colour photograph, not fluorescence)" if facts["is_brightfield"] else "")
     yield "Levels", f"{len(levels)} ({kinds}): {', '.join(f'{x} x {y}' for y, x in levels)}"
     yield "One read", f"{facts['read_bytes'] / 1e6:,.1f} MB of memory"
+    if "fit" in facts:
+        yield "Fit", facts["fit"]["sentence"]
     if facts["tiles"]:
         yield "Predicted", "{finished:,} of {total:,} tiles; not finished".format(**facts["tiles"])
     for name in ("z", "t"):

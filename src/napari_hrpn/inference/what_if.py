@@ -168,8 +168,9 @@ def what_if(
         vessel_window(network.slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
-    imaged, random = _imaged(network, window, probe), np.random.default_rng(settings.seed)
-    edit = _edit(window, action, place_um, outlines, slide.downsample(network.level), random)
+    imaged = None if probe is None else _imaged(network, window, probe)
+    down, random = network.slide.downsample(network.level), np.random.default_rng(settings.seed)
+    edit = _edit(window, action, place_um, outlines, down, random)
     box = _shown(network, window, edit)
     yield Progress(1, total, "predicting without the edit and with it")
     predicted, edited = network.predicted(box), network.predicted(box, edit)
@@ -239,13 +240,12 @@ def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Bo
     return Box(round(box.y0 * down), y1, round(box.x0 * right), x1)
 
 
-def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int | None) -> NDArray[np.generic] | None:
-    """Imaged probe on the pixels of the window; None without its channel, and with a warning if that is empty there."""
-    if probe is None:
-        return None
+def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
+    """Imaged probe on the pixels of the window; None, with a warning, if the channel is empty there."""
     image = np.asarray(network.slide.levels[network.level][(probe, *window.box.slices)].compute())
     if np.ptp(image[window.tissue]) > 0:
         return image
+    # about the caller of `what_if`, as the other warnings
     warnings.warn(empty_probe_words(network.slide, probe), PredictionWarning, stacklevel=3)
     return None
 
