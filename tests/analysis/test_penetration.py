@@ -291,7 +291,7 @@ def field(density_per_mm2: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     n = generator.poisson(density_per_mm2 * (extent_um / 1000) ** 2)
     centres = generator.random((n, 2)) * (extent_um - 60) + 30
     ones = np.ones(n)
-    vessels = Vessels(centres, np.column_stack([0 * ones, ones]), 5 * ones, 0 * ones, ones, ones)
+    vessels = Vessels(centres, np.column_stack([0 * ones, ones]), 5 * ones, 0 * ones, 0 * ones, ones, ones, ones)
     window = SampleGrid(0, size, 0, size, step_um)
     concentration = steady_concentration(leak_source(vessels, window), np.ones(window.shape), lambda_um, step_um)
     mask = discs(window.shape, centres / step_um - 0.5, 5 / step_um)

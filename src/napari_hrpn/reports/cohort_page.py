@@ -11,7 +11,7 @@ from napari_hrpn.analysis.metrics import COHORT_FIGURE, COHORT_PAGE, metrics_in
 from napari_hrpn.reports.drawing import REAL_COLOUR, Drawing, new_figure, tidy
 from napari_hrpn.reports.folder import TABLES, ReportError
 from napari_hrpn.reports.html import Page
-from napari_hrpn.reports.numbers import DEFINITIONS, MISSING, interval, mean_and_sd, number
+from napari_hrpn.reports.numbers import MISSING, definitions, interval, mean_and_sd, number
 from napari_hrpn.reports.tissue_figures import draw_violin, image_colours
 from napari_hrpn.slides import distinct_colours
 
@@ -177,7 +177,7 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
     page.heading("Figures")
     page.pictures(drawings, folder)
     page.heading("Definitions")
-    page.definitions(DEFINITIONS)
+    page.definitions(definitions(has_uncertainty=False))
     page.heading("Made from")
     rows = [
         [

@@ -9,7 +9,7 @@ from napari_hrpn.analysis import MORAN
 from napari_hrpn.analysis.metrics import COLOCALIZATION, PAGE, UNCERTAINTY, headings, metrics_in
 from napari_hrpn.analysis.windows.gaussian import LEVELS, covered
 from napari_hrpn.reports.html import Page
-from napari_hrpn.reports.numbers import DEFINITIONS, number, with_interval
+from napari_hrpn.reports.numbers import definitions, number, with_interval
 from napari_hrpn.reports.tissue_figures import background_words
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ def evaluation_page(content: Plain, parts: Mapping[str, Plain], drawings: Sequen
     page.heading("Quality of the slide")
     _quality(page, content["quality"])
     page.heading("Definitions")
-    page.definitions(DEFINITIONS)
+    has_ensemble = any("uncertainty" in one for one in content["predictions"].values())
+    page.definitions(definitions(has_uncertainty=has_ensemble))
     page.heading("Made from")
     _made_from(page, about)
     return str(page)

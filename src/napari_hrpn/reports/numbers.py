@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from napari_hrpn.analysis import MORAN
-from napari_hrpn.analysis.metrics import METRICS
+from napari_hrpn.analysis.metrics import METRICS, UNCERTAINTY, metrics_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,3 +88,9 @@ DEFINITIONS = {
     "vessel density": "Connected parts of the vessel mask with their centre in the tissue per mm² of it, those that "
     "the border cuts included: there is no correction for edges.",
 }
+
+
+def definitions(*, has_uncertainty: bool) -> dict[str, str]:
+    """Definitions of the numbers on a page; those of an ensemble only if it has one."""
+    of_ensembles = {metric.title for metric in metrics_in(UNCERTAINTY)}
+    return {term: words for term, words in DEFINITIONS.items() if has_uncertainty or term not in of_ensembles}
