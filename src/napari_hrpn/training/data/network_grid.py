@@ -30,7 +30,7 @@ def on_network_grid(training_slide: TrainingSlide, settings: TrainingSettings) -
     Returns
     -------
     TrainingSlide
-        The same object if neither is asked for.
+        With the same slide if neither is asked for.
 
     Raises
     ------
