@@ -37,8 +37,8 @@ def test_the_ganda_recipe_is_as_published():
         ({"devices": 0}, "devices is 0; expected 1 to 64"),
         ({"devices": 3, "batch": 2}, "2 patches for 3 devices"),
         ({"channels": ()}, "none"),
-        ({"channels": ("nuclei", "nuclei")}, "different"),
-        ({"channels": ("nuclei", "probe")}, "without the target"),
+        ({"channels": ("nuclei", "nuclei")}, "each once"),
+        ({"channels": ("nuclei", "probe")}, "not the target"),
     ],
 )
 def test_choices_that_cannot_be_are_refused_by_name(wrong, word):
