@@ -19,6 +19,7 @@ from napari_hrpn.cli.phantom import Seed, noise_free_slide
 from napari_hrpn.cli.predict import CheckpointOption, run_prediction, summary
 from napari_hrpn.cli.terminal import CommandError, duration, follow, stop_on_signals
 from napari_hrpn.core.files import saved_json
+from napari_hrpn.settings.networks import SYNTHETIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def demo(
     from napari_hrpn.phantom import phantom_slide
     from napari_hrpn.reports import write_agreement, write_overview
 
-    network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
+    network = load_checkpoint(checkpoint_path(checkpoint or SYNTHETIC))
     phantom = phantom_slide("tumour", size=size, seed=seed)
     tumour = {"preset": "tumour", "size": size, "seed": seed}
     _prepare_folder(output, tumour, overwrite=overwrite)

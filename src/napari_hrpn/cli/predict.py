@@ -26,7 +26,7 @@ from napari_hrpn.cli.terminal import (
 from napari_hrpn.core import Progress, relayed
 from napari_hrpn.core.errors import PredictionWarning
 from napari_hrpn.settings import PredictionSettings
-from napari_hrpn.settings.networks import BUNDLED
+from napari_hrpn.settings.networks import BUNDLED, SYNTHETIC
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -37,12 +37,11 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import Location, Slide
 
-_DEFAULT = "synthetic"
 _NONE_CHOSEN = (
-    f"no checkpoint was chosen, so {_DEFAULT} predicts, which has seen only computer-made tumours; choose one with "
+    f"no checkpoint was chosen, so {SYNTHETIC} predicts, which has seen only computer-made tumours; choose one with "
     "--checkpoint (napari-hrpn models lists them)."
 )
-_HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {_DEFAULT} if not given."
+_HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {SYNTHETIC} if not given."
 CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
 _MEMBERS_HELP = (
     f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
@@ -107,7 +106,7 @@ def predict(
 
         if processes.scheduler is None:
             choose_device(settings.device)
-        members = _members(checkpoint or [_DEFAULT], study)
+        members = _members(checkpoint or [SYNTHETIC], study)
         _check_roles(members[0], channels)
         request = _Request(members, settings, channels, opening(plane), overwrite, profile)
         request.is_default = not (checkpoint or study)

@@ -23,6 +23,7 @@ from napari_hrpn.cli.options import (
 from napari_hrpn.cli.predict import CheckpointOption
 from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
 from napari_hrpn.settings import PredictionSettings
+from napari_hrpn.settings.networks import SYNTHETIC
 from napari_hrpn.settings.what_if import WhatIfSettings
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def what_if(
         from napari_hrpn.slides import as_location, find_channel, open_slide, slide_identity
         from napari_hrpn.slides.writers.output_path import check_output
 
-        network = load_checkpoint(checkpoint_path(checkpoint or "synthetic"))
+        network = load_checkpoint(checkpoint_path(checkpoint or SYNTHETIC))
         opened = open_slide(as_location(slide), **opening(plane))
         named = {role: find_channel(opened, channel) for role, channel in channels.items()}
         probe = roles_around(opened, named).probe

@@ -7,7 +7,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from napari_hrpn.experiments.study import Ablations, Study, StudyError, StudySlide, readable
-from napari_hrpn.settings.networks import BUNDLED, COMPARED, NETWORKS
+from napari_hrpn.settings.networks import BUNDLED, COMPARED, NETWORKS, SYNTHETIC
 from napari_hrpn.slides import slide_name
 from napari_hrpn.slides.location import user_path
 from napari_hrpn.training import SlideEntry, TrainingSettings
@@ -180,7 +180,7 @@ def _settings(table: dict[str, Any], path: Path) -> dict[str, Any]:
     for model in NETWORKS:
         _check_table(table.get(model, {}), known, f"settings.{model}", path)
     for where, named in (("settings", table), *((f"settings.{model}", table.get(model, {})) for model in NETWORKS)):
-        if named.get("start", "synthetic") not in BUNDLED:
+        if named.get("start", SYNTHETIC) not in BUNDLED:
             named["start"] = str(_existing(named["start"], f"start of {where}", path))
     return {name: _without_lists(value) for name, value in table.items()}
 

@@ -6,25 +6,24 @@ distance of a training slide to the nearest other one, so that 1 is what the tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from napari_hrpn.analysis import tissue_mask, tissue_percentiles
+from napari_hrpn.analysis import tissue_percentiles
 from napari_hrpn.analysis.tissue.vessel_distance import with_distance
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import checked_members
 from napari_hrpn.settings import DISTANCE, VESSELS
-from napari_hrpn.slides import glance, guess_roles
+from napari_hrpn.settings.trained_network import stains_of
+from napari_hrpn.slides import guess_roles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_hrpn.models import Checkpoint, IntensityScaling, ModelCard
+    from napari_hrpn.models import IntensityScaling, ModelCard
     from napari_hrpn.settings.vessel_distance import VesselDistance
     from napari_hrpn.slides import RegionMask, Slide
 
@@ -56,48 +55,6 @@ class Fit:
     distance: float | None
     level: Literal["fits", "note", "warning", "unknown"]
     sentence: str
-
-
-def slide_fit(
-    slide: Slide, checkpoint: Checkpoint | Sequence[Checkpoint], roles: Mapping[str, int] | None = None
-) -> Fit:
-    """Compare a slide with the slides that a checkpoint was trained on.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide; a coarse level is read.
-    checkpoint : Checkpoint or sequence of Checkpoint
-        Its card has the quantiles of the slides trained on. Of the members of an ensemble, the one counts whose
-        training the slide is least like.
-    roles : mapping of str to int, optional
-        Channel of an input stain; by default guessed from the names.
-
-    Returns
-    -------
-    Fit
-        Distance and a sentence.
-
-    Raises
-    ------
-    PredictionError
-        If the channel of an input is not known, or the checkpoints are no ensemble.
-    SlideError
-        If the slide cannot be read.
-    """
-    if isinstance(checkpoint, Sequence):
-        return furthest(slide_fit(slide, member, roles) for member in checked_members(checkpoint))
-    card = checkpoint.card
-    channels = input_channels(slide, card, roles)
-    stains = glance(slide, channels, card.scaling.reference_um)
-    tissue = tissue_mask(stains, 0)
-    percentiles = (card.scaling.low_percentile, card.scaling.high_percentile)
-    ranges = tissue_percentiles(stains, range(len(channels)), tissue, percentiles, card.scaling.reference_um)
-    scaling = card.scaling
-    if scaling.kind == "percentile":
-        scaling = scaling.fixed_to(*(tuple(side.tolist()) for side in with_derived(card, ranges).T))
-    quantiles = input_quantiles(stains, card.input_roles, tissue, scaling, card.distance, card.pixel_size_um)
-    return fit_of(card, quantiles, slide.source.name)
 
 
 def furthest(fits: Iterable[Fit]) -> Fit:
@@ -162,8 +119,7 @@ def input_levels(
     """
     order = list(range(len(stains.channel_names)))
     if distance is not None:
-        stained = [role for role in roles if role != DISTANCE]
-        stains = with_distance(stains, stained.index(VESSELS), 0, distance, assumed_um=assumed_um)
+        stains = with_distance(stains, stains_of(roles).index(VESSELS), 0, distance, assumed_um=assumed_um)
         order.insert(list(roles).index(DISTANCE), len(order))
     return tissue_percentiles(stains, order, tissue, QUANTILES, reference_um)
 

@@ -244,9 +244,8 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
 def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[int, tuple[float, float]]:
     """Level that is read, and pixels of the network's grid per pixel of it, along y and x."""
     trained, source = checkpoint.card.pixel_size_um, slide.source.name
-    if checkpoint.card.resamples and slide.pixel_size_um is None and not settings.resample:
-        return 0, (1.0, 1.0)
-    if not (settings.resample or checkpoint.card.resamples):
+    # a slide without a pixel size is taken to have the one trained on, of which a warning tells
+    if not settings.resample and (not checkpoint.card.resamples or slide.pixel_size_um is None):
         return 0, (1.0, 1.0)
     if slide.pixel_size_um is None or trained is None:
         named = source if slide.pixel_size_um is None else "the checkpoint"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,18 +11,18 @@ import numpy as np
 from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import mean_and_sd
+from napari_hrpn.inference.ensemble import checked_members, mean_and_sd
 from napari_hrpn.inference.fit import fit_of, furthest, input_channels, input_levels, scaled_levels, with_derived
 from napari_hrpn.slides import glance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.predictor import Predictor
-    from napari_hrpn.models import Checkpoint, IntensityScaling
+    from napari_hrpn.models import Checkpoint, IntensityScaling, ModelCard
     from napari_hrpn.slides import RegionMask, Slide
 
 
@@ -29,6 +30,13 @@ def scalings_for(
     stains: Slide, members: Sequence[Checkpoint], tissue: RegionMask
 ) -> tuple[tuple[IntensityScaling, ...], NDArray[np.float64]]:
     """Scaling of each member for this slide, and the percentiles that the first one measures."""
+    percentiles = _percentiles_for(stains, members, tissue)
+    found = [_scaling_for(stains, member, levels) for member, levels in zip(members, percentiles, strict=True)]
+    return tuple(scaling for scaling, _ in found), found[0][1]
+
+
+def _percentiles_for(stains: Slide, members: Sequence[Checkpoint], tissue: RegionMask) -> list[NDArray[np.float64]]:
+    """Low and high percentile of each stain, for each member."""
 
     @cache
     def measured(low: float, high: float, reference_um: float) -> NDArray[np.float64]:
@@ -37,9 +45,7 @@ def scalings_for(
         return tissue_percentiles(stains, channels, tissue, (low, high), reference_um)
 
     kinds = [member.card.scaling for member in members]
-    percentiles = [measured(kind.low_percentile, kind.high_percentile, kind.reference_um) for kind in kinds]
-    found = [_scaling_for(stains, member, levels) for member, levels in zip(members, percentiles, strict=True)]
-    return tuple(scaling for scaling, _ in found), found[0][1]
+    return [measured(kind.low_percentile, kind.high_percentile, kind.reference_um) for kind in kinds]
 
 
 def _scaling_for(
@@ -54,13 +60,18 @@ def _scaling_for(
         )
         raise PredictionError(msg)
     flat = [name for name, (low, high) in zip(names, percentiles, strict=True) if high <= low]
-    percentiles = with_derived(checkpoint.card, percentiles)
-    if scaling.kind == "fixed":
-        return scaling, percentiles
-    if flat:
+    if flat and scaling.kind == "percentile":
         msg = f"channel {flat[0]} of {stains.source.name} is the same everywhere; expected an image of a stain."
         raise PredictionError(msg)
-    return scaling.fixed_to(tuple(percentiles[:, 0].tolist()), tuple(percentiles[:, 1].tolist())), percentiles
+    return _of_slide(checkpoint.card, percentiles), with_derived(checkpoint.card, percentiles)
+
+
+def _of_slide(card: ModelCard, percentiles: NDArray[np.float64]) -> IntensityScaling:
+    """Scaling of a checkpoint, fixed to the percentiles of a slide if it measures them on every slide."""
+    if card.scaling.kind == "fixed":
+        return card.scaling
+    low, high = (tuple(side.tolist()) for side in with_derived(card, percentiles).T)
+    return card.scaling.fixed_to(low, high)
 
 
 def slide_ranges(
@@ -70,6 +81,42 @@ def slide_ranges(
     stains = glance(slide, input_channels(slide, checkpoint.card, roles), checkpoint.card.scaling.reference_um)
     _, percentiles = scalings_for(stains, [checkpoint], tissue_mask(stains, 0))
     return tuple((float(low), float(high)) for low, high in percentiles)
+
+
+def slide_fit(
+    slide: Slide, checkpoint: Checkpoint | Sequence[Checkpoint], roles: Mapping[str, int] | None = None
+) -> Fit:
+    """Compare a slide with the slides that a checkpoint was trained on.
+
+    Parameters
+    ----------
+    slide : Slide
+        The slide; a coarse level is read.
+    checkpoint : Checkpoint or sequence of Checkpoint
+        Its card has the quantiles of the slides trained on. Of the members of an ensemble, the one counts whose
+        training the slide is least like.
+    roles : mapping of str to int, optional
+        Channel of an input stain; by default guessed from the names.
+
+    Returns
+    -------
+    Fit
+        Distance and a sentence.
+
+    Raises
+    ------
+    PredictionError
+        If the channel of an input is not known, or the checkpoints are no ensemble.
+    SlideError
+        If the slide cannot be read.
+    """
+    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
+    card = members[0].card
+    stains = glance(slide, input_channels(slide, card, roles), card.scaling.reference_um)
+    tissue = tissue_mask(stains, 0)
+    percentiles = _percentiles_for(stains, members, tissue)
+    scalings = [_of_slide(member.card, levels) for member, levels in zip(members, percentiles, strict=True)]
+    return furthest_fit(slide, stains, members, scalings, tissue)
 
 
 def furthest_fit(

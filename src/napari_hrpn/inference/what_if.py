@@ -230,11 +230,11 @@ def _shown(network: CounterfactualNetwork, window: VesselWindow, edit: VesselEdi
         math.floor(vessel.x0 * right) - x,
         math.ceil(vessel.x1 * right) + x,
     )
-    shown = near.union(network.reach(edit)).intersection(_on_level(window.box, down, right, network.slide.shape))
+    shown = near.union(network.reach(edit)).intersection(_in_slide_pixels(window.box, down, right, network.slide.shape))
     return Box(-(-shown.y0 // stride) * stride, shown.y1, -(-shown.x0 // stride) * stride, shown.x1)
 
 
-def _on_level(box: Box, down: float, right: float, shape: tuple[int, int]) -> Box:
+def _in_slide_pixels(box: Box, down: float, right: float, shape: tuple[int, int]) -> Box:
     """A box of a level in pixels of the slide."""
     y1, x1 = min(shape[0], round(box.y1 * down)), min(shape[1], round(box.x1 * right))
     return Box(round(box.y0 * down), y1, round(box.x0 * right), x1)
@@ -262,7 +262,7 @@ def _predicted(network: CounterfactualNetwork, window: VesselWindow) -> NDArray[
     """Predicted probe on the pixels of the window."""
     slide = network.slide
     down, right = slide.downsample(network.level)
-    box, stride = _on_level(window.box, down, right, slide.shape), network.stride
+    box, stride = _in_slide_pixels(window.box, down, right, slide.shape), network.stride
     aligned = Box(box.y0 // stride * stride, box.y1, box.x0 // stride * stride, box.x1)
     image = network.predicted(aligned)[box.y0 - aligned.y0 :, box.x0 - aligned.x0 :]
     return np.asarray(resize_local_mean(image, window.labels.shape, preserve_range=True))

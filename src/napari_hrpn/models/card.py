@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_hrpn.models.scaling import IntensityScaling
 from napari_hrpn.settings import DISTANCE, VESSELS
+from napari_hrpn.settings.trained_network import stains_of
 from napari_hrpn.settings.vessel_distance import VesselDistance
 
 _QUANTILES = 7
@@ -128,7 +129,7 @@ class ModelCard:
     @property
     def stains(self) -> tuple[str, ...]:
         """Inputs that are channels of a slide, and not derived from others, in order."""
-        return tuple(role for role in self.input_roles if role != DISTANCE)
+        return stains_of(self.input_roles)
 
     def summary(self) -> str:
         """Return the card as Markdown."""

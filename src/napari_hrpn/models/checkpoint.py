@@ -20,7 +20,7 @@ from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.architectures import architecture_of, built, settings_class
 from napari_hrpn.models.card import ModelCard
 from napari_hrpn.models.checkpoint_header import read_record
-from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS
+from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS, SYNTHETIC
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +90,7 @@ def bundled_checkpoint() -> Path:
     pathlib.Path
         A safetensors file of 9 MB.
     """
-    return checkpoint_path("synthetic")
+    return checkpoint_path(SYNTHETIC)
 
 
 def checkpoint_path(checkpoint: str | Path) -> Path:

@@ -116,5 +116,7 @@ NETWORKS = {
 HRPN, GANDA = NETWORKS["hrpn"], NETWORKS["ganda"]
 COMPARED = tuple(network.name for network in NETWORKS.values() if network.is_compared)
 
-BUNDLED = {"synthetic": "Bundled, from synthetic tumours"}
+SYNTHETIC = "synthetic"
+"""The checkpoint that predicts phantoms, and where none is chosen."""
+BUNDLED = {SYNTHETIC: "Bundled, from synthetic tumours"}
 """Checkpoints that come with the package, by name, with their titles in a form."""

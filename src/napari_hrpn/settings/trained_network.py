@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.core.options import Option, check_options
 from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 VESSELS, DISTANCE = "vessels", "distance"
 """Roles of inputs that the program knows: the distance to vessels is not a channel of a slide but derived from one."""
+
+
+def stains_of(roles: Iterable[str]) -> tuple[str, ...]:
+    """Inputs that are channels of a slide, and not derived from others, in order."""
+    return tuple(role for role in roles if role != DISTANCE)
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,7 @@ class TrainedNetwork:
     @property
     def stains(self) -> tuple[str, ...]:
         """Inputs that are channels of a slide, and not derived from others, in order."""
-        return tuple(role for role in self.channels if role != DISTANCE)
+        return stains_of(self.channels)
 
     @property
     def stride(self) -> int:

@@ -14,6 +14,7 @@ from napari_hrpn.models.architectures import built, settings_class
 from napari_hrpn.settings.networks import BUNDLED, NETWORKS
 from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import guess_roles
+from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from napari_hrpn.models.architectures import NetworkSettings
     from napari_hrpn.settings import TrainingSettings
 
-_PIXEL_SIZE_TOLERANCE = 0.05
 _RULES = {
     "raw": "takes grey levels as they are",
     "full_scale": "takes grey levels scaled by the full scale of the camera",
@@ -99,7 +99,7 @@ def start_warnings(
     name = _name(settings)
     if card.pixel_size_um is not None and pixel_size_um is not None:
         size = sum(pixel_size_um) / 2
-        if abs(size / card.pixel_size_um - 1) > _PIXEL_SIZE_TOLERANCE:
+        if abs(size / card.pixel_size_um - 1) > PIXEL_SIZE_TOLERANCE:
             yield (
                 f"{name} was trained at {card.pixel_size_um:.4g} µm per pixel, and these slides have {size:.4g} µm: "
                 "shapes look larger or smaller to the network than it has learnt."

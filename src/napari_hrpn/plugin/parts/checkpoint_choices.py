@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class CheckpointChoices:
     """Choices of a list, whose values are names of bundled checkpoints and paths; `button` asks for a file.
 
-    `none` is the title of the choice of no checkpoint; without it there is no such choice.
+    `none` is the title of the choice of no checkpoint, which stands first.
     """
 
-    def __init__(self, none: str = "") -> None:
-        self._choices: list[tuple[str, str | None]] = [(title, name) for name, title in BUNDLED.items()]
-        if none:
-            self._choices.insert(0, (none, None))
+    def __init__(self, none: str = "Choose one …") -> None:
+        self._choices: list[tuple[str, str | None]] = [
+            (none, None),
+            *((title, name) for name, title in BUNDLED.items()),
+        ]
         self.button = browse_button("Choose a checkpoint file (.safetensors)")
         self.button.changed.connect(self._ask)
 

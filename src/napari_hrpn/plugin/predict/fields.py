@@ -28,7 +28,6 @@ _NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
 _SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
 _REGIONS = [("Whole slide", "whole"), ("What is in view", IN_VIEW), ("Selected shapes", IN_SHAPES)]
 _CHECKPOINT_TOOLTIP = "Trained network that predicts"
-_NO_CHECKPOINT = "Choose one …"
 _HOW_TO_CHOOSE = (
     "Choose the network that predicts: your own, made by Train HRPN, or a bundled one, whose card says what it has "
     "seen."
@@ -154,7 +153,7 @@ class CheckpointField:
     refused = Signal(str)
 
     def __init__(self) -> None:
-        self._choices = CheckpointChoices(_NO_CHECKPOINT)
+        self._choices = CheckpointChoices()
         self._reading = NewestTask()
         self.chosen: ReadCheckpoint | None = None
         self.box = combo_box(_CHECKPOINT_TOOLTIP, title="Checkpoint")

@@ -35,6 +35,7 @@ from napari_hrpn.plugin.predict.job import Job, PredictionProgress, find_job, st
 from napari_hrpn.plugin.predict.running import RunningPrediction, words_of_the_end
 from napari_hrpn.plugin.predict.slide_form import SLIDE_TOOLTIP, ChosenSlide, SlideForm
 from napari_hrpn.plugin.viewer import bring_up, newest_prediction, slide_label, slide_title
+from napari_hrpn.settings.networks import SYNTHETIC
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ class PredictWidget(DockedWidget):
         """The bundled network for synthetic tumours predicts these; for a user's own slide, the user chooses."""
         slide = self.slide_form.current_slide()
         if slide is not None and slide.source.name.startswith(_PHANTOM) and not Path(str(slide.source)).exists():
-            self.checkpoint_form.suggest("synthetic")
+            self.checkpoint_form.suggest(SYNTHETIC)
 
     def _warn_of_sizes(self, read: ReadCheckpoint | None) -> None:
         slide = self._slide

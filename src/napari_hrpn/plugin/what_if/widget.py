@@ -67,7 +67,7 @@ class WhatIfWidget(DockedWidget):
         self.slide_box = combo_box("Open slide of which a vessel is removed, or to which one is added", title="Slide")
         self.role_boxes = {role: combo_box(f"Channel of the {role}", title=title) for role, title in _ROLES.items()}
         self.role_boxes["probe"].tooltip = "Imaged probe, to which physics is fitted; without it, to the prediction"
-        self._checkpoints = CheckpointChoices("Choose one …")
+        self._checkpoints = CheckpointChoices()
         self.checkpoint_box = combo_box("Trained network", title="Checkpoint")
         self._checkpoints.offer(self.checkpoint_box, None)
         self.options = OptionsForm(WhatIfSettings, ["threshold"], ["window_um", "shams", "seed"])
