@@ -238,12 +238,20 @@ def test_the_warning_of_unknown_pixels_reaches_as_far_as_they_do(source, tmp_pat
 
 
 @pytest.mark.parametrize("resamples", [False, True])
-def test_a_remedy_is_only_named_if_there_is_one(resamples, source, tmp_path):
+def test_prediction_and_training_refuse_a_far_pixel_size_in_one_sentence(resamples, source, tmp_path):
     slide = make_slide(100, 100, source, pixel_size_um=(30.0, 30.0))
-    with pytest.raises(PredictionError, match="16 times") as error:
+    with pytest.raises(SlideError) as predicting:
         run(slide, distance_checkpoint(resamples=resamples), tmp_path / "o.ome.zarr", replace(PLAIN, resample=True))
+    with pytest.raises(SlideError) as training:
+        on_network_grid(TrainingSlide(SlideEntry(source), slide, (0, 1), 2), recipe_settings("fast", pixel_um=1.0))
+    sentence = (
+        "slide.tif has pixels of 30 x 30 µm, more than 16 times as small or large as the 1 µm it is to be resampled "
+        "to: check its pixel size"
+    )
+    assert str(training.value) == f"{sentence}."
     # a checkpoint that always resamples cannot predict without
-    assert ("without resampling" in str(error.value)) != resamples
+    remedy = "" if resamples else ", or predict without resampling"
+    assert str(predicting.value) == f"{sentence}{remedy}."
 
 
 @pytest.mark.parametrize(("size", "words"), [((0.5, 1.0), "pixels of 0.5 x 1 µm"), ((1.0, 1.0), "pixels of 1 µm but")])

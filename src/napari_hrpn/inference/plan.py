@@ -23,7 +23,7 @@ from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
-from napari_hrpn.slides.resampling import FURTHEST_FACTOR, PIXEL_SIZE_TOLERANCE, fitting_level
+from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE, fitting_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -252,15 +252,7 @@ def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSetting
         remedy = "state it (on the command line with --pixel-size), or " if slide.pixel_size_um is None else ""
         msg = f"{named} has no pixel size, so the slide cannot be resampled; {remedy}predict without resampling."
         raise PredictionError(msg)
-    height, width = slide.pixel_size_um
-    remedy = "" if checkpoint.card.resamples else ", or predict without resampling"
-    if not trained / FURTHEST_FACTOR <= min(height, width) <= max(height, width) <= trained * FURTHEST_FACTOR:
-        msg = (
-            f"{source} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
-            f"small or large as the {trained:g} µm trained on; check its pixel size{remedy}."
-        )
-        raise PredictionError(msg)
-    return fitting_level(slide, trained)
+    return fitting_level(slide, trained, "" if checkpoint.card.resamples else "predict without resampling")
 
 
 def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: bool) -> int:
