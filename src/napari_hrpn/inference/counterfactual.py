@@ -84,7 +84,8 @@ class CounterfactualNetwork:
     def predicted(self, box: Box, edit: VesselEdit | None = None) -> NDArray[np.float32]:
         """Predicted grey levels of a box that begins at multiples of the network's stride."""
         self._chunks.edit = edit
-        return self._run.levels(Tile.around(box, self._plan.grid.halo, self.stride))[0]
+        (levels,) = self._run.levels(Tile.around(box, self._plan.grid.halo, self.stride))
+        return np.asarray(levels)
 
     def difference(self, edit: VesselEdit) -> tuple[Box, NDArray[np.float32]]:
         """Edited less original prediction where the edit reaches; beyond, it is zero."""
