@@ -45,6 +45,8 @@ _SMALLEST_PIECE_PX = 256
 """On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
 _STATISTICS_BYTES_PER_PIXEL = 24
 """Memory for mean and standard deviation of an ensemble, besides that of a network: 21 measured at 2,048 px."""
+_DISTANCE_BYTES_PER_PIXEL = 60
+"""Memory for reading a tile with the distance to vessels, besides that of a network: 44 to 56 measured at 942 px."""
 _INTENSITY_TOLERANCE = 2.0
 
 
@@ -115,7 +117,8 @@ def make_plan(
     reach = max(predictor.halo for predictor in predictors)
     halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-    is_affordable = _within_budget(predictors, factors, halo, budget)
+    distance = _distance_input(slide, checkpoint, factors, stains, tissue)
+    is_affordable = _within_budget(predictors, factors, halo, distance, budget)
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
     # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
@@ -123,7 +126,6 @@ def make_plan(
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
-    distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     return Plan(
         channels=channels,
         scalings=scalings,
@@ -263,15 +265,24 @@ def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: boo
 
 
 def _within_budget(
-    predictors: Sequence[Predictor], factors: tuple[float, float], halo: int, budget: float
+    predictors: Sequence[Predictor],
+    factors: tuple[float, float],
+    halo: int,
+    distance: DistanceInput | None,
+    budget: float,
 ) -> Callable[[int], bool]:
-    """Whether the memory suffices to run the networks on a core of some side with its halo, one after the other."""
+    """Whether the memory suffices to run the networks, one after the other, on a core of some side with its halo.
+
+    The next tile is read meanwhile, which takes about as much memory with the distance to vessels.
+    """
 
     def is_affordable(core: int) -> bool:
         """Whether a core of this side fits."""
         statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(predictors) > 1 else 0
         seen = [core * factor + 2 * halo for factor in factors]
-        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
+        around = 0 if distance is None else math.prod(side + 2 * distance.margin for side in seen)
+        reading = _DISTANCE_BYTES_PER_PIXEL * around
+        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics + reading <= budget
 
     return is_affordable
 
