@@ -23,7 +23,7 @@ from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
-from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE, fitting_level
+from napari_hrpn.slides.resampling import fitting_level, has_pixel_size, pixel_size_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -172,15 +172,12 @@ def pixel_size_warnings(
             f"{slide.source.name} has no pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
             "and at another pixel size the prediction means little.",
         )
-    largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
     is_resampled = checkpoint.card.resamples or (settings is not None and settings.resample)
-    if largest <= PIXEL_SIZE_TOLERANCE or is_resampled:
+    if has_pixel_size(slide.pixel_size_um, trained) or is_resampled:
         return ()
-    height, width = slide.pixel_size_um
-    size = f"{height:g}" if math.isclose(height, width, rel_tol=1e-3) else f"{height:g} x {width:g}"
     return (
-        f"{slide.source.name} has pixels of {size} µm but the checkpoint was trained at {trained:g} µm: "
-        "resample it, or the prediction means little.",
+        f"{slide.source.name} has pixels of {pixel_size_words(slide.pixel_size_um)} but the checkpoint was trained at "
+        f"{trained:g} µm: resample it, or the prediction means little.",
     )
 
 

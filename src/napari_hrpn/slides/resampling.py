@@ -29,6 +29,17 @@ _FURTHEST_FACTOR = 16
 """Largest ratio of two pixel sizes: a tile's border is as many times longer in the slide's own pixels."""
 
 
+def has_pixel_size(size_um: tuple[float, float], pixel_um: float) -> bool:
+    """Whether both sides of a pixel are as long as wanted, within 5 %."""
+    return max(abs(side / pixel_um - 1) for side in size_um) <= PIXEL_SIZE_TOLERANCE
+
+
+def pixel_size_words(size_um: tuple[float, float]) -> str:
+    """Size of a pixel for a sentence: one number, or height x width if it is not square."""
+    height, width = size_um
+    return f"{height:.4g} µm" if math.isclose(height, width, rel_tol=1e-3) else f"{height:.4g} x {width:.4g} µm"
+
+
 def fitting_level(slide: Slide, pixel_um: float, remedy: str = "") -> tuple[int, tuple[float, float]]:
     """Find the level from which a slide is read at another pixel size.
 
