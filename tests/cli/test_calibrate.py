@@ -8,9 +8,10 @@ import pytest
 from sklearn.metrics import r2_score
 
 from napari_hrpn.cli import run
+from napari_hrpn.cli.terminal import CommandError
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.slides import open_slide, write_geojson
-from support.evaluated_slides import TISSUE, EvaluatedSlide, box, evaluated_slide
+from support.evaluated_slides import TISSUE, EvaluatedSlide, box, evaluated_slide, write_slide
 
 FIELDS = [
     np.s_[40 + 90 * row : 110 + 90 * row, 60 + 120 * column : 150 + 120 * column] for row, column in np.ndindex(3, 3)
@@ -84,6 +85,31 @@ def test_refusals_are_one_sentence_and_write_nothing(
     assert len(told) == 1
     assert sentence in told[0]
     assert not calibration.exists()
+
+
+@pytest.mark.parametrize("is_copy", [True, False])
+def test_a_calibration_by_another_slide_is_refused_and_by_a_copy_is_not(
+    slide: EvaluatedSlide,
+    calibration: Path,
+    is_copy: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def begun(*_: object, **__: object) -> None:
+        raise CommandError("the evaluation has begun")
+
+    monkeypatch.setattr("napari_hrpn.reports.write_evaluation", begun)
+    path, pixels = tmp_path / "other.ome.tif", open_slide(slide.real).levels[0].compute()
+    if is_copy:
+        path.write_bytes(slide.real.read_bytes())
+    else:
+        write_slide(pixels[:, ::-1], ("DAPI", "CD31", "QD"), path)
+    assert run(words(slide)) == 0
+    assert calibration.exists()
+    assert run(["evaluate", str(path), str(slide.good), "-o", str(tmp_path / "out"), "--calibrated"]) == 2
+    refusal = "slide.good.ome.tif was calibrated by slide.ome.tif, not by other.ome.tif as it is now; expected the "
+    assert ("the evaluation has begun" if is_copy else refusal) in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::napari_hrpn.slides.SlideWarning")

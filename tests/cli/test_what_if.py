@@ -105,6 +105,7 @@ def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_pa
         (["--remove", "1,2", "--add", "3,4"], "--remove and --add were given"),
         (["--remove", "1;2"], "expected Y,X in µm"),
         (["--remove", "900,2"], "lies outside of slide.ome.tif"),
+        (["--remove", "1,2", "--window", "501"], "the window is 501 µm; expected 50 to 500 µm."),
     ],
 )
 def test_refusals_are_one_sentence(command, tmp_path, capsys, words, sentence):

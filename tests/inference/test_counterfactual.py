@@ -9,6 +9,7 @@ import pytest
 from napari_hrpn.analysis.tissue.vessel_edit import VesselEdit
 from napari_hrpn.core import Box
 from napari_hrpn.inference import CounterfactualNetwork, PredictionError, PredictionSettings, predict_slide
+from napari_hrpn.inference.predictor import Predictor
 from napari_hrpn.models import IntensityScaling
 from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import open_slide
@@ -80,6 +81,33 @@ def test_an_edit_that_changes_nothing_makes_no_difference(source, tmp_path):
     edit = replace(edit_of(slide), pixels=same)
     _, difference = CounterfactualNetwork(slide, lively_checkpoint(1), tmp_path / "out", PLAIN).difference(edit)
     assert np.abs(difference).max() <= 1e-6
+
+
+def test_memory_that_runs_out_is_answered_with_smaller_pieces(source, tmp_path, monkeypatch):
+    slide = make_slide(700, 760, source)
+    network = CounterfactualNetwork(slide, lively_checkpoint(1), tmp_path / "out", PLAIN)
+    edit, box, ready, failed = edit_of(slide), Box(0, 700, 0, 760), Predictor.ready, []
+    expected = network.predicted(box, edit)
+
+    def starved(self, pixels, scale):
+        if max(pixels.shape) > 700:
+            failed.append(pixels.shape)
+            raise MemoryError
+        return ready(self, pixels, scale)
+
+    monkeypatch.setattr(Predictor, "ready", starved)
+    np.testing.assert_allclose(network.predicted(box, edit), expected, atol=1e-5 * np.ptp(expected))
+    # later predictions begin with pieces that fit
+    network.predicted(box)
+    assert len(failed) == 1
+
+
+def test_memory_that_does_not_suffice_for_the_smallest_piece_is_said(source, tmp_path, monkeypatch):
+    slide = make_slide(700, 760, source)
+    network = CounterfactualNetwork(slide, lively_checkpoint(1), tmp_path / "out", PLAIN)
+    monkeypatch.setattr(Predictor, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(PredictionError, match="does not fit into the memory of cpu"):
+        network.difference(edit_of(slide))
 
 
 def test_distances_are_from_the_edited_vessel(source, tmp_path):

@@ -304,9 +304,7 @@ def test_an_output_in_the_slide_is_refused_at_once(tmp_path):
 
 def test_a_slide_of_far_too_small_pixels_is_not_resampled(source, tmp_path):
     slide = make_slide(300, 200, source, pixel_size_um=(0.0005, 0.0005))
-    with pytest.raises(
-        PredictionError, match=r"0\.0005 x 0\.0005 µm, more than 16 times as small or large as the 0\.5 µm"
-    ):
+    with pytest.raises(SlideError, match=r"0\.0005 x 0\.0005 µm, more than 16 times as small or large as the 0\.5 µm"):
         drive(predict_slide(slide, lively_checkpoint(), tmp_path / "out", replace(PLAIN, resample=True)))
 
 

@@ -1,5 +1,6 @@
 """A network with a pixel size of its own and the distance to vessels as an input: tiles, levels, and what it sees."""
 
+import tracemalloc
 from dataclasses import replace
 
 import dask.array as da
@@ -11,6 +12,8 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance, vessel_threshold, with_distance
 from napari_hrpn.core import rounded_up
 from napari_hrpn.inference import PredictionError, PredictionSettings, pixel_size_warnings, predict_slide, slide_fit
+from napari_hrpn.inference.predictor import Predictor
+from napari_hrpn.inference.tile_pipeline import Sampling
 from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, halo_of
 from napari_hrpn.settings import recipe_settings
 from napari_hrpn.settings.vessel_distance import VesselDistance
@@ -157,8 +160,6 @@ def test_training_sees_what_a_prediction_sees(slide_um, source, tmp_path, monkey
         given["pixels"] = pixels
         return original(self, pixels, scale)
 
-    from napari_hrpn.inference.predictor import Predictor
-
     original = Predictor.ready
     monkeypatch.setattr(Predictor, "ready", kept)
     run(slide, checkpoint, tmp_path / "out.ome.zarr")
@@ -237,13 +238,48 @@ def test_the_warning_of_unknown_pixels_reaches_as_far_as_they_do(source, tmp_pat
     assert f"up to {2 * (halo + SMALL.margin((1.0, 1.0)))} px around" in sentence
 
 
+def test_the_distance_and_its_margin_stay_within_the_memory_budget(source, tmp_path, monkeypatch):
+    wide = VesselDistance(reach_um=50.0, step_um=0.4, smoothing_um=0.6)
+    slide, checkpoint = make_slide(500, 480, source, pixel_size_um=(1.0, 1.0)), distance_checkpoint(distance=wide)
+    read, bytes_for = Sampling.read, Predictor(checkpoint).bytes_for
+    taken = []
+
+    def measured(*given):
+        tracemalloc.start()
+        pixels, unknown = read(*given)
+        taken.append(bytes_for(*pixels.shape[1:]) + tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        return pixels, unknown
+
+    monkeypatch.setattr(Sampling, "read", measured)
+    whole = run(slide, checkpoint, tmp_path / "whole.ome.zarr")
+    (most,) = taken
+    taken.clear()
+    # the network alone would fit into this, but not beside the distance
+    budget = 0.99 * most
+    side = 512 + 2 * rounded_up(halo_of(checkpoint.settings), checkpoint.settings.stride)
+    assert bytes_for(side, side) < budget
+    pieces = run(slide, checkpoint, tmp_path / "pieces.ome.zarr", replace(PLAIN, memory_gb=budget / 1e9))
+    assert len(taken) == 4
+    assert max(taken) <= budget
+    assert np.abs(pieces - whole).max() <= 1e-5 * np.ptp(whole)
+
+
 @pytest.mark.parametrize("resamples", [False, True])
-def test_a_remedy_is_only_named_if_there_is_one(resamples, source, tmp_path):
+def test_prediction_and_training_refuse_a_far_pixel_size_in_one_sentence(resamples, source, tmp_path):
     slide = make_slide(100, 100, source, pixel_size_um=(30.0, 30.0))
-    with pytest.raises(PredictionError, match="16 times") as error:
+    with pytest.raises(SlideError) as predicting:
         run(slide, distance_checkpoint(resamples=resamples), tmp_path / "o.ome.zarr", replace(PLAIN, resample=True))
+    with pytest.raises(SlideError) as training:
+        on_network_grid(TrainingSlide(SlideEntry(source), slide, (0, 1), 2), recipe_settings("fast", pixel_um=1.0))
+    sentence = (
+        "slide.tif has pixels of 30 x 30 µm, more than 16 times as small or large as the 1 µm it is to be resampled "
+        "to: check its pixel size"
+    )
+    assert str(training.value) == f"{sentence}."
     # a checkpoint that always resamples cannot predict without
-    assert ("without resampling" in str(error.value)) != resamples
+    remedy = "" if resamples else ", or predict without resampling"
+    assert str(predicting.value) == f"{sentence}{remedy}."
 
 
 @pytest.mark.parametrize(("size", "words"), [((0.5, 1.0), "pixels of 0.5 x 1 µm"), ((1.0, 1.0), "pixels of 1 µm but")])

@@ -9,12 +9,14 @@ import pytest
 from napari_hrpn.core.errors import AgreementError, AnalysisError, PredictionError, TrainingError
 from napari_hrpn.core.options import Option, options
 from napari_hrpn.settings import EvaluationSettings, PredictionSettings, TrainingSettings, VesselSettings
+from napari_hrpn.settings.what_if import WhatIfSettings
 
 ERRORS = {
     TrainingSettings: TrainingError,
     PredictionSettings: PredictionError,
     EvaluationSettings: AgreementError,
     VesselSettings: AnalysisError,
+    WhatIfSettings: AnalysisError,
 }
 NUMBERS = [
     pytest.param(kind, option, id=f"{kind.__name__}-{name}")

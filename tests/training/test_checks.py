@@ -29,7 +29,8 @@ def written(path, slide):
 
 
 def changed(path, change=lambda pixels: pixels, um=0.5, shape=(160, 200)):
-    slide = make_slide(*shape, path, pixel_size_um=None if um is None else (um, um))
+    size = None if um is None else tuple(np.broadcast_to(um, 2).tolist())
+    slide = make_slide(*shape, path, pixel_size_um=size)
     finest = da.from_array(change(slide.levels[0].compute()), name=False)
     return written(path, Slide((finest, *coarser_levels(finest)), slide.channel_names, slide.pixel_size_um, path))
 
@@ -238,6 +239,14 @@ def test_what_is_worth_a_warning(good, tmp_path):
         r"there are only \d+ patches of 64 px to learn from",
     )]  # fmt: skip
     assert found == [True] * 2
+
+
+def test_pixels_that_are_not_square_are_worth_a_warning_unless_they_are_resampled(tmp_path):
+    paths = [changed(tmp_path / f"t{n}.ome.tif", um=(0.5, 1.0), shape=(320, 200 + n)) for n in (1, 2)]
+    sentence = "t1.ome.tif, t2.ome.tif: pixels of 0.5 x 1 µm are not square"
+    assert any(sentence in found for found in check(paths, tmp_path / "run").warnings)
+    square = replace(SETTINGS, pixel_um=1.0)
+    assert not any("square" in found for found in check(paths, tmp_path / "run", square).warnings)
 
 
 def test_real_slides_of_two_kinds_are_not_mixed(shared_data, tmp_path):

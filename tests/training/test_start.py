@@ -196,6 +196,9 @@ def test_warnings_of_a_start_that_fits_but_may_mislead(parent: Path, entries: tu
     assert not list(start_warnings(of_channel, settings, (0.5, 0.5), ["X"]))
     (sentence,) = start_warnings(CARD, replace(settings, target="collagen"), (0.28, 0.27), ["X"])
     assert "predicts probe, and this training collagen" in sentence
+    # pixels that are not square differ, though not by their mean
+    (sentence,) = start_warnings(replace(CARD, pixel_size_um=0.75), settings, (0.5, 1.0), ["X"])
+    assert "these slides have pixels of 0.5 x 1 µm" in sentence
 
 
 @few_patches

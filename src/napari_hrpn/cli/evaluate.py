@@ -144,7 +144,7 @@ def _request(
     images = [open_prediction(path, title.strip(), slide, slide.channel_names[probe]) for path, title in named]
     others = {"regions of interest": roi, "tissue mask": mask}
     if are_calibrated:
-        images = [_calibrated(image) for image in images]
+        images = [_calibrated(image, slide) for image in images]
     request = evaluation_of(
         ProbeImage("real", slide, probe),
         images,
@@ -205,14 +205,23 @@ def open_prediction(path: Location, name: str, real: Slide, probe: str) -> Probe
     return ProbeImage(name, slide, 0 if is_single else slide.channel_names.index(probe))
 
 
-def _calibrated(image: ProbeImage) -> ProbeImage:
+def _calibrated(image: ProbeImage, real: Slide) -> ProbeImage:
     from napari_hrpn.analysis import calibrated, saved_calibration
+    from napari_hrpn.slides import slide_fingerprint
 
     calibration = saved_calibration(image.slide)
     if calibration is None:
         name = image.slide.source.name
         msg = f"{name} is not calibrated; expected {name}.calibration.json beside it: calibrate it, or leave out "
         raise CommandError(f"{msg}--calibrated.")
+    # a copy of the slide has another identity but the same pixels
+    if calibration.slide["fingerprint"] != slide_fingerprint(real):
+        msg = (
+            f"{image.slide.source.name} was calibrated by {calibration.slide['name']}, not by {real.source.name} as it "
+            "is now; expected the slide of the calibration: evaluate with that one, calibrate the prediction again, "
+            "or leave out --calibrated."
+        )
+        raise CommandError(msg)
     return replace(image, slide=calibrated(image.slide, calibration), channel=0)
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from napari_hrpn.inference import WhatIf
-    from napari_hrpn.inference.what_if import Action
     from napari_hrpn.reports.what_if import WhatIfFolder
+    from napari_hrpn.settings.what_if import Action
     from napari_hrpn.slides import Annotation, Slide
 
 

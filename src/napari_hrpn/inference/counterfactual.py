@@ -8,21 +8,23 @@ vessel does.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 
-from napari_hrpn.core import Box
+from napari_hrpn.core import Box, Tile
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor, choose_device
+from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.settings import VESSELS, PredictionSettings
 from napari_hrpn.slides import ChunkCache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import dask.array as da
     from numpy.typing import NDArray
@@ -54,13 +56,14 @@ class CounterfactualNetwork:
             raise PredictionError(msg)
         # differences are of grey levels that are neither rounded nor clipped
         wanted = replace(settings or PredictionSettings(), output="float32", region=None)
-        self._predictor = Predictor(checkpoint, choose_device(wanted.device).name, wanted.precision)
-        self._plan = make_plan(slide, [checkpoint], [self._predictor], output, wanted, roles)
+        predictors = [Predictor(checkpoint, choose_device(wanted.device).name, wanted.precision)]
+        self._plan = make_plan(slide, [checkpoint], predictors, output, wanted, roles)
         self.slide, self.level = slide, self._plan.sampling.level
         self.vessels = self._plan.channels[checkpoint.card.stains.index(VESSELS)]
         self.stride, self.warnings = self._plan.sampling.stride, self._plan.warnings
         self.tissue = self._plan.tissue
         self._chunks = _EditedChunks(self.vessels)
+        self._run = TilePipeline(self._plan, slide, predictors, threading.Event(), self._chunks)
 
     def reach(self, edit: VesselEdit) -> Box:
         """Part of the slide outside of which an edit changes no pixel of the prediction."""
@@ -78,25 +81,11 @@ class CounterfactualNetwork:
             edges += [max(0, low // sampling.stride * sampling.stride), min(self.slide.shape[axis], high)]
         return Box(*edges)
 
-    def prediction(self, box: Box, edit: VesselEdit | None = None) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Predicted grey levels of the pieces of a box that begins at multiples of the network's stride."""
-        sampling, scaling, side = self._plan.sampling, self._plan.scalings[0], self._plan.largest_piece
-        level = self.slide.levels[self.level]
-        self._chunks.edit = edit
-        for top in range(box.y0, box.y1, side):
-            for left in range(box.x0, box.x1, side):
-                core = Box(top, top + side, left, left + side).intersection(box)
-                pixels, _ = sampling.read(level, self._chunks, self._plan.channels, core)
-                ready = self._predictor.ready(pixels, scaling.scale_inputs)
-                output = self._predictor.run(ready, sampling.halo, scaling.scale_inputs)
-                yield core, scaling.unscale_output(sampling.to_core(output, core))
-
     def predicted(self, box: Box, edit: VesselEdit | None = None) -> NDArray[np.float32]:
         """Predicted grey levels of a box that begins at multiples of the network's stride."""
-        whole = np.empty((box.height, box.width), np.float32)
-        for core, pixels in self.prediction(box, edit):
-            whole[core.y0 - box.y0 : core.y1 - box.y0, core.x0 - box.x0 : core.x1 - box.x0] = pixels
-        return whole
+        self._chunks.edit = edit
+        (levels,) = self._run.levels(Tile.around(box, self._plan.grid.halo, self.stride))
+        return np.asarray(levels)
 
     def difference(self, edit: VesselEdit) -> tuple[Box, NDArray[np.float32]]:
         """Edited less original prediction where the edit reaches; beyond, it is zero."""

@@ -187,7 +187,7 @@ def predict_slide(
     plan = make_plan(slide, members, predictors, path, settings, roles, is_watched=focus is not None)
     with closing(Tally(slide, plan, members, path, overwrite=overwrite)) as tally:
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
-        run = TilePipeline(plan, slide, predictors, tally.store, stop or threading.Event(), chunks)
+        run = TilePipeline(plan, slide, predictors, stop or threading.Event(), chunks)
         try:
             yield from _tile_by_tile(run, tally, focus or (lambda: None))
         finally:
@@ -240,7 +240,7 @@ def _predicted(run: TilePipeline, tile: Tile, read: Future[list[ReadPiece]]) -> 
 
 
 def _recorded(run: TilePipeline, tally: Tally, tile: Tile, predicted: Future[NDArray[np.generic]]) -> TileReport:
-    return tally.record(tile, run.write(tile, predicted.result()))
+    return tally.record(tile, run.write(tally.store, tile, predicted.result()))
 
 
 class Tally:

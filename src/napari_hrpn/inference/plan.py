@@ -23,7 +23,7 @@ from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
-from napari_hrpn.slides.resampling import FURTHEST_FACTOR, PIXEL_SIZE_TOLERANCE, fitting_level
+from napari_hrpn.slides.resampling import fitting_level, has_pixel_size, pixel_size_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +45,8 @@ _SMALLEST_PIECE_PX = 256
 """On the network's grid: with smaller pieces, the halo would cost more than ten times as much as the core."""
 _STATISTICS_BYTES_PER_PIXEL = 24
 """Memory for mean and standard deviation of an ensemble, besides that of a network: 21 measured at 2,048 px."""
+_DISTANCE_BYTES_PER_PIXEL = 60
+"""Memory for reading a tile with the distance to vessels, besides that of a network: 44 to 56 measured at 942 px."""
 _INTENSITY_TOLERANCE = 2.0
 
 
@@ -115,7 +117,8 @@ def make_plan(
     reach = max(predictor.halo for predictor in predictors)
     halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-    is_affordable = _within_budget(predictors, factors, halo, budget)
+    distance = _distance_input(slide, checkpoint, factors, stains, tissue)
+    is_affordable = _within_budget(predictors, factors, halo, distance, budget)
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
     # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
@@ -123,7 +126,6 @@ def make_plan(
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
-    distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     return Plan(
         channels=channels,
         scalings=scalings,
@@ -170,15 +172,12 @@ def pixel_size_warnings(
             f"{slide.source.name} has no pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
             "and at another pixel size the prediction means little.",
         )
-    largest = max(abs(size / trained - 1) for size in slide.pixel_size_um)
     is_resampled = checkpoint.card.resamples or (settings is not None and settings.resample)
-    if largest <= PIXEL_SIZE_TOLERANCE or is_resampled:
+    if has_pixel_size(slide.pixel_size_um, trained) or is_resampled:
         return ()
-    height, width = slide.pixel_size_um
-    size = f"{height:g}" if math.isclose(height, width, rel_tol=1e-3) else f"{height:g} x {width:g}"
     return (
-        f"{slide.source.name} has pixels of {size} µm but the checkpoint was trained at {trained:g} µm: "
-        "resample it, or the prediction means little.",
+        f"{slide.source.name} has pixels of {pixel_size_words(slide.pixel_size_um)} but the checkpoint was trained at "
+        f"{trained:g} µm: resample it, or the prediction means little.",
     )
 
 
@@ -252,15 +251,7 @@ def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSetting
         remedy = "state it (on the command line with --pixel-size), or " if slide.pixel_size_um is None else ""
         msg = f"{named} has no pixel size, so the slide cannot be resampled; {remedy}predict without resampling."
         raise PredictionError(msg)
-    height, width = slide.pixel_size_um
-    remedy = "" if checkpoint.card.resamples else ", or predict without resampling"
-    if not trained / FURTHEST_FACTOR <= min(height, width) <= max(height, width) <= trained * FURTHEST_FACTOR:
-        msg = (
-            f"{source} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
-            f"small or large as the {trained:g} µm trained on; check its pixel size{remedy}."
-        )
-        raise PredictionError(msg)
-    return fitting_level(slide, trained)
+    return fitting_level(slide, trained, "" if checkpoint.card.resamples else "predict without resampling")
 
 
 def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: bool) -> int:
@@ -271,15 +262,24 @@ def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: boo
 
 
 def _within_budget(
-    predictors: Sequence[Predictor], factors: tuple[float, float], halo: int, budget: float
+    predictors: Sequence[Predictor],
+    factors: tuple[float, float],
+    halo: int,
+    distance: DistanceInput | None,
+    budget: float,
 ) -> Callable[[int], bool]:
-    """Whether the memory suffices to run the networks on a core of some side with its halo, one after the other."""
+    """Whether the memory suffices to run the networks, one after the other, on a core of some side with its halo.
+
+    The next tile is read meanwhile, which takes about as much memory with the distance to vessels.
+    """
 
     def is_affordable(core: int) -> bool:
         """Whether a core of this side fits."""
         statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(predictors) > 1 else 0
         seen = [core * factor + 2 * halo for factor in factors]
-        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
+        around = 0 if distance is None else math.prod(side + 2 * distance.margin for side in seen)
+        reading = _DISTANCE_BYTES_PER_PIXEL * around
+        return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics + reading <= budget
 
     return is_affordable
 

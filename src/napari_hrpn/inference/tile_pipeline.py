@@ -54,11 +54,10 @@ class TilePipeline:
         plan: Plan,
         slide: Slide,
         predictors: Sequence[Predictor],
-        store: PredictionStore,
         stop: threading.Event,
         chunks: ChunkCache,
     ) -> None:
-        self._plan, self._predictors, self._store, self._stop = plan, predictors, store, stop
+        self._plan, self._predictors, self._stop = plan, predictors, stop
         self._level, self._chunks = slide.levels[plan.sampling.level], chunks
         self.halted = threading.Event()
         self.largest_piece = plan.largest_piece
@@ -84,13 +83,13 @@ class TilePipeline:
         whole = np.empty((len(blank), core.height, core.width), plan.dtype)
         whole[...] = blank[:, None, None]
         for piece, pixels in pieces:
-            self._fill(_part(whole, core, piece.core), self._predicted(piece, pixels))
+            self._fill(_part(whole, core, piece.core), self.levels(piece, pixels))
         return whole
 
-    def write(self, tile: Tile, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
+    def write(self, store: PredictionStore, tile: Tile, pixels: NDArray[np.generic]) -> NDArray[np.generic] | None:
         """Write the chunks that only this tile touches; returns what `PredictionStore.write` returns."""
         with self.clock("writing"):
-            return self._store.write(tile.core, pixels)
+            return store.write(tile.core, pixels)
 
     @property
     def spent(self) -> dict[str, Any]:
@@ -153,8 +152,8 @@ class TilePipeline:
             levels[top : top + _ROWS] = scaling.unscale_output(levels[top : top + _ROWS])
         return levels
 
-    def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
-        """Predict a piece; when memory runs out, in quarters, and from then on in smaller pieces.
+    def levels(self, tile: Tile, pixels: Ready | None = None) -> NDArray[np.float32]:
+        """Predict a piece, reading what was not read ahead; when memory runs out, in quarters, as all later pieces.
 
         Channels of the result are the grey levels of a single network, or mean and standard deviation of several.
         """
@@ -190,7 +189,7 @@ class TilePipeline:
         self._unknown.pop(core, None)
         whole = np.empty((len(self._plan.background), core.height, core.width), np.float32)
         for quarter in quarters:
-            _part(whole, core, quarter.core)[...] = self._predicted(quarter, None)
+            _part(whole, core, quarter.core)[...] = self.levels(quarter)
         return whole
 
 

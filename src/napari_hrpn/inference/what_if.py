@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from skimage.transform import resize_local_mean
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.analysis.tissue.vessel_edit import VesselEdit
+    from napari_hrpn.settings.what_if import Action
     from napari_hrpn.slides import Region, Slide
-
-Action: TypeAlias = Literal["remove", "add", "sham"]
 
 SHELLS_UM = ((0.0, 10.0), (10.0, 30.0), (30.0, 60.0))
 

@@ -12,6 +12,7 @@ from napari_hrpn.core import Progress, relayed
 from napari_hrpn.core.files import differing, locked_folder, replaced_file, save_json, saved_json
 from napari_hrpn.reports.drawing import new_figure, plain_text
 from napari_hrpn.reports.folder import ReportError
+from napari_hrpn.settings.what_if import EDITS
 from napari_hrpn.slides import write_ome_zarr
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 FORMAT = "napari-hrpn what-if 1"
-_WORDS = {"remove": "without the vessel", "add": "with one more vessel", "sham": "sham edit, no vessel"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def figure(result: WhatIf, slide: Slide) -> Figure:
     most = max(float(np.abs(result.network).max()), float(np.abs(result.physics).max()), 1e-6)
     fit = result.transport
     titles = (
-        f"the network associates: {_WORDS[result.action]}",
+        f"the network associates with the {EDITS[result.action]}",
         f"diffusion and uptake, fitted to the {result.probe} probe\nlambda {fit.length_um:.0f} µm, R² {fit.r2:.2f}",
     )
     shown = np.ma.masked_where(~result.significant, result.network), result.physics

@@ -1,12 +1,21 @@
-"""Settings of a counterfactual: how much of the slide around a vessel is used, and the sham edits."""
+"""Settings of a counterfactual: what is edited, how much of the slide around a vessel is used, and the sham edits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.core.options import Option, check_options
+
+Action: TypeAlias = Literal["remove", "add", "sham"]
+
+EDITS: dict[Action, str] = {"remove": "missing vessel", "add": "added vessel", "sham": "sham edit"}
+"""Words for what differs from the slide as it is."""
+
+# the fit holds a number per 4 µm² of the window and vessel: at 700 vessels per mm², 0.2 GB and 11 s at 250 µm, 2.8 GB
+# and 3 minutes at 500 µm, and as the fourth power of the window 45 GB at 1,000 µm
+_LARGEST_WINDOW_UM = 500
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,7 @@ class WhatIfSettings:
             title="Window",
             help="Distance around the place within which vessels, vessel-free tissue and the probe are used.",
             minimum=50,
+            maximum=_LARGEST_WINDOW_UM,
             unit="µm",
             noun="the window",
             flag="--window",

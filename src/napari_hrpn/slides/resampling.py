@@ -25,11 +25,22 @@ if TYPE_CHECKING:
 
 PIXEL_SIZE_TOLERANCE = 0.05
 """Relative difference of pixel sizes that counts as none: interpolating would blur more than it mends."""
-FURTHEST_FACTOR = 16
+_FURTHEST_FACTOR = 16
 """Largest ratio of two pixel sizes: a tile's border is as many times longer in the slide's own pixels."""
 
 
-def fitting_level(slide: Slide, pixel_um: float) -> tuple[int, tuple[float, float]]:
+def has_pixel_size(size_um: tuple[float, float], pixel_um: float) -> bool:
+    """Whether both sides of a pixel are as long as wanted, within 5 %."""
+    return max(abs(side / pixel_um - 1) for side in size_um) <= PIXEL_SIZE_TOLERANCE
+
+
+def pixel_size_words(size_um: tuple[float, float]) -> str:
+    """Size of a pixel for a sentence: one number, or height x width if it is not square."""
+    height, width = size_um
+    return f"{height:.4g} µm" if math.isclose(height, width, rel_tol=1e-3) else f"{height:.4g} x {width:.4g} µm"
+
+
+def fitting_level(slide: Slide, pixel_um: float, remedy: str = "") -> tuple[int, tuple[float, float]]:
     """Find the level from which a slide is read at another pixel size.
 
     Parameters
@@ -38,6 +49,9 @@ def fitting_level(slide: Slide, pixel_um: float) -> tuple[int, tuple[float, floa
         The slide, with a pixel size.
     pixel_um : float
         Wanted pixel size in µm.
+    remedy : str
+        What else may be done if the slide's pixel size is refused, for the message, such as "predict without
+        resampling".
 
     Returns
     -------
@@ -57,10 +71,11 @@ def fitting_level(slide: Slide, pixel_um: float) -> tuple[int, tuple[float, floa
             "its pixel size (on the command line with --pixel-size)."
         )
     height, width = slide.pixel_size_um
-    if not pixel_um / FURTHEST_FACTOR <= min(height, width) <= max(height, width) <= pixel_um * FURTHEST_FACTOR:
+    if not pixel_um / _FURTHEST_FACTOR <= min(height, width) <= max(height, width) <= pixel_um * _FURTHEST_FACTOR:
         raise SlideError(
-            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {FURTHEST_FACTOR} times as "
-            f"small or large as the {pixel_um:g} µm it is to be resampled to: check its pixel size."
+            f"{slide.source.name} has pixels of {height:.4g} x {width:.4g} µm, more than {_FURTHEST_FACTOR} times as "
+            f"small or large as the {pixel_um:g} µm it is to be resampled to: check its pixel size"
+            f"{remedy and f', or {remedy}'}."
         )
     levels = range(slide.stored_levels)
     sizes = [(height * down, width * across) for down, across in map(slide.downsample, levels)]

@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_hrpn.core.errors import TrainingError
 from napari_hrpn.slides import local_path
-from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE
+from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE, has_pixel_size, pixel_size_words
 from napari_hrpn.training.data.network_grid import on_network_grid
 from napari_hrpn.training.data.patch_cutting import patch_cache_bytes
 from napari_hrpn.training.data.patch_sampler import count_patches
@@ -248,6 +248,13 @@ def _warnings(
             f"{_names(unsized)} {'has' if len(unsized) == 1 else 'have'} no pixel size: make sure that all slides "
             "have the same one, and use the checkpoint only on slides with that pixel size."
         )
+    oblong = [slide for slide in slides if (size := slide.slide.pixel_size_um) and not has_pixel_size(size, size[0])]
+    if oblong:
+        yield (
+            f"{_names(oblong)}: pixels of {_size(oblong[0])} are not square, and a checkpoint keeps one pixel size, so "
+            "that a prediction of such slides will warn; state the pixel size at which the network works (--pixel-um "
+            "on the command line), to which they are resampled."
+        )
     for slide, count in patches.items():
         if not count:
             yield f"{_name(slide)} gives no patch of {settings.patch_px} px: its regions are too small, or too few."
@@ -288,5 +295,4 @@ def _names(slides: Sequence[TrainingSlide]) -> str:
 
 
 def _size(slide: TrainingSlide) -> str:
-    size = slide.slide.pixel_size_um or (0.0, 0.0)
-    return f"{size[0]:.4g} µm" if abs(size[0] / size[1] - 1) < 1e-3 else f"{size[1]:.4g} x {size[0]:.4g} µm"
+    return pixel_size_words(slide.slide.pixel_size_um or (0.0, 0.0))

@@ -14,7 +14,7 @@ from napari_hrpn.models.architectures import built, settings_class
 from napari_hrpn.settings.networks import BUNDLED, NETWORKS
 from napari_hrpn.settings.vessel_distance import VesselDistance
 from napari_hrpn.slides import guess_roles
-from napari_hrpn.slides.resampling import PIXEL_SIZE_TOLERANCE
+from napari_hrpn.slides.resampling import has_pixel_size, pixel_size_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -97,13 +97,15 @@ def start_warnings(
 ) -> Iterator[str]:
     """Sentences on a start that fits but may mislead; `held_out` are the tumours of validation and test."""
     name = _name(settings)
-    if card.pixel_size_um is not None and pixel_size_um is not None:
-        size = sum(pixel_size_um) / 2
-        if abs(size / card.pixel_size_um - 1) > PIXEL_SIZE_TOLERANCE:
-            yield (
-                f"{name} was trained at {card.pixel_size_um:.4g} µm per pixel, and these slides have {size:.4g} µm: "
-                "shapes look larger or smaller to the network than it has learnt."
-            )
+    if (
+        card.pixel_size_um is not None
+        and pixel_size_um is not None
+        and not has_pixel_size(pixel_size_um, card.pixel_size_um)
+    ):
+        yield (
+            f"{name} was trained at {card.pixel_size_um:.4g} µm per pixel, and these slides have pixels of "
+            f"{pixel_size_words(pixel_size_um)}: shapes look larger or smaller to the network than it has learnt."
+        )
     if _role(card.target) != _role(settings.target):
         yield f"{name} predicts {card.target}, and this training {settings.target}: only what it has in common helps."
     known = _seen(card)

@@ -14,6 +14,8 @@ from napari_hrpn.phantom.sampling import Bounds
 from napari_hrpn.phantom.tissue import TissueShape, vessels_within
 from napari_hrpn.plugin.viewer import give_pixel_size
 from napari_hrpn.plugin.what_if.widget import WhatIfWidget
+from napari_hrpn.reports.what_if import figure
+from napari_hrpn.settings.what_if import EDITS
 from support.compared import show
 from support.predictions import lively_checkpoint
 
@@ -58,7 +60,7 @@ def test_a_vessel_that_is_clicked_is_removed(widget, settle, tmp_path, monkeypat
     settle(widget)
     result = widget.result
     assert result.action == "remove"
-    network, physics = (widget._viewer.layers[f"{name}: without vessel"] for name in ("network", "physics"))
+    network, physics = (widget._viewer.layers[f"{name}: {EDITS['remove']}"] for name in ("network", "physics"))
     np.testing.assert_array_equal(network.data != 0, result.significant & (result.network != 0))
     np.testing.assert_array_equal(physics.data, result.physics)
     assert network.contrast_limits == physics.contrast_limits
@@ -70,7 +72,8 @@ def test_a_vessel_that_is_clicked_is_removed(widget, settle, tmp_path, monkeypat
     np.testing.assert_allclose(physics.data_to_world((0, 0)), beside)
     np.testing.assert_array_equal(slide_layer.data.compute(), before)
     lines = widget.result_label.text().replace("\u200b", "").split("\n")
-    assert lines[0].startswith("The network associates")
+    assert lines[0].startswith(f"The network associates the {EDITS['remove']} with")
+    assert EDITS["remove"] in figure(result, widget._compared).axes[1].get_title()
     assert "fitted to the imaged probe" in lines[1]
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "numbers.csv"), "CSV (*.csv)"))
     widget.save_button.menu().actions()[0].trigger()

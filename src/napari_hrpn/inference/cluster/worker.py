@@ -157,12 +157,12 @@ class PredictingWorker(_NamedPlugin):
             piece = min(plan.largest_piece, self._largest_piece or plan.largest_piece)
             plan = replace(plan, largest_piece=max(piece, plan.smallest_piece))
             opened = self._slide(replace(slide, identity=plan.request["slide"]))
-            run = TilePipeline(plan, opened, predictors, PredictionStore(store), self._stop, self._chunks)
+            run = TilePipeline(plan, opened, predictors, self._stop, self._chunks)
             pixels = self._network.submit(run.predict, tile, run.read(tile)).result()
             self._largest_piece = run.largest_piece
             # another program may have replaced the prediction meanwhile, and must not get this tile into its own
             _check_store(store, plan)
-            return run.write(tile, pixels), run.spent, predictors[0].device
+            return run.write(PredictionStore(store), tile, pixels), run.spent, predictors[0].device
 
     def _slide(self, slide: SlideReference) -> Slide:
         with self._opening:

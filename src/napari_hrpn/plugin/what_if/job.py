@@ -9,18 +9,16 @@ from napari_hrpn.core import Progress, relayed
 from napari_hrpn.core.errors import PredictionWarning
 from napari_hrpn.plugin.parts.messages import warned_in_form
 from napari_hrpn.settings import PredictionSettings
+from napari_hrpn.settings.what_if import EDITS
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Mapping
 
     from napari_hrpn.inference import WhatIf
-    from napari_hrpn.inference.what_if import Action
     from napari_hrpn.plugin.background import Work
-    from napari_hrpn.settings.what_if import WhatIfSettings
+    from napari_hrpn.settings.what_if import Action, WhatIfSettings
     from napari_hrpn.slides import Slide
-
-_EDITS = {"remove": "the missing vessel", "add": "the added vessel", "sham": "the sham edit"}
 
 
 def difference_job(
@@ -60,7 +58,7 @@ def sentences_of(result: WhatIf) -> tuple[str, str]:
     network, physics = (", ".join(f"{shell[engine]:+.1f}" for shell in shells) for engine in ("network", "physics"))
     fit = numbers["physics"]
     return (
-        f"The network associates {_EDITS[result.action]} with {network} grey levels at {at} µm; "
+        f"The network associates the {EDITS[result.action]} with {network} grey levels at {at} µm; "
         f"{numbers['significant_share']:.0%} of these pixels are above the noise.",
         f"Diffusion and uptake: {physics}; λ {result.transport.length_words}; R² {fit['explained_variance']:.2f}, "
         f"fitted to the {fit['fitted_to']} probe.",

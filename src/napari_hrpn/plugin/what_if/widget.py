@@ -28,7 +28,7 @@ from napari_hrpn.plugin.viewer import (
     slide_title,
 )
 from napari_hrpn.plugin.what_if.job import difference_job, rows_of, sentences_of
-from napari_hrpn.settings.what_if import WhatIfSettings
+from napari_hrpn.settings.what_if import EDITS, WhatIfSettings
 from napari_hrpn.slides import SlideError, guess_roles
 
 if TYPE_CHECKING:
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_hrpn.inference import WhatIf
-    from napari_hrpn.inference.what_if import Action
+    from napari_hrpn.settings.what_if import Action
     from napari_hrpn.slides import Slide
 
 _ROLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
-_NAMES = {"remove": "without vessel", "add": "with a vessel", "sham": "sham"}
 # blue where there is less probe, red where there is more; grey in the middle, as is what lies below the noise
 _COLORMAP = Colormap([[0.13, 0.4, 0.67], [0.6, 0.6, 0.6], [0.7, 0.09, 0.17]], name="what if")
 _CLOSED = "The slide was closed, so that its maps are not shown; the numbers are below."
@@ -279,7 +278,7 @@ class WhatIfWidget(DockedWidget):
         for engine, image, left in (("physics", result.physics, beside), ("network", certain, result.box.x0)):
             self._viewer.add_image(
                 image,
-                name=f"{engine}: {_NAMES[result.action]}",
+                name=f"{engine}: {EDITS[result.action]}",
                 colormap=_COLORMAP,
                 contrast_limits=(-most, most),
                 blending="translucent",
