@@ -5,9 +5,6 @@ import torch
 
 from napari_hrpn.models import HRPN, HRPNSettings, halo_for, halo_of, receptive_field_radius
 
-# the field is that of kernels and strides, whatever the number of channels
-NARROW = {"stem_channels": 8, "stage1_channels": 2}
-
 
 def lively(settings: HRPNSettings) -> HRPN:
     torch.manual_seed(1)
@@ -20,7 +17,7 @@ def lively(settings: HRPNSettings) -> HRPN:
 
 @pytest.mark.parametrize("branches", [1, 2, 3, 4])
 def test_pixels_beyond_the_radius_change_nothing_and_those_within_do(branches):
-    settings = HRPNSettings(branches=branches, **NARROW)
+    settings = HRPNSettings(branches=branches)
     network, stride = lively(settings), settings.stride
     radius = receptive_field_radius(network, 2, stride)
     reach = (radius // stride + 2) * stride
@@ -44,7 +41,7 @@ def test_the_halo_of_the_published_network_is_the_radius_on_the_stride_grid():
 @pytest.mark.parametrize("branches", [1, 3, 4])
 @pytest.mark.parametrize("upsampling", ["bilinear", "transposed"])
 def test_the_halo_of_an_architecture_is_that_of_its_networks(branches, upsampling):
-    settings = HRPNSettings(branches=branches, upsampling=upsampling, **NARROW)
+    settings = HRPNSettings(branches=branches, upsampling=upsampling, stem_channels=8, stage1_channels=2)
     assert halo_of(settings) == halo_for(HRPN(settings), 2, settings.stride)
 
 
