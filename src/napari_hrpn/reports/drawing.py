@@ -104,8 +104,9 @@ def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
     # with a date and random ids, an SVG would differ each time it is written; with a layout engine, even with "none",
     # savefig would draw everything twice for each file
-    fixed = {"svg.hashsalt": drawing.name, "figure.autolayout": False, "figure.constrained_layout.use": False}
-    with mpl.rc_context(fixed):
+    with mpl.rc_context(
+        {"svg.hashsalt": drawing.name, "figure.autolayout": False, "figure.constrained_layout.use": False}
+    ):
         if (engine := figure.get_layout_engine()) is not None:
             figure.dpi = _DPI
             engine.execute(figure)
