@@ -1,10 +1,13 @@
 """Fixtures that every room uses."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# the suite runs in two processes: with more threads each, torch's wait for one another and take several times the work
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -29,6 +32,18 @@ def shared_data() -> Path:
 def plain_zarr(monkeypatch: pytest.MonkeyPatch) -> None:
     """As for most users, zarr decodes by itself; what tests start in processes of their own has zarrs."""
     monkeypatch.setattr("napari_hrpn.slides.zarr_arrays.find_spec", lambda _: None)
+
+
+@pytest.fixture
+def tiny_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures of reports are one pixel, for tests of numbers, tables and pages: drawing takes most of a report."""
+    from PIL import Image
+
+    def save(figure: object, path: Path, **options: object) -> None:
+        Image.new("L", (1, 1)).save(path, "png")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", save)
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda *_: None)
 
 
 @pytest.fixture

@@ -23,8 +23,12 @@ def trees() -> dict[str, ast.Module]:
 
 
 @cache
+def all_nodes() -> list[tuple[str, ast.AST]]:
+    return [(file, node) for file, tree in trees().items() for node in ast.walk(tree)]
+
+
 def nodes(*kinds: type[ast.AST]) -> list[tuple[str, ast.AST]]:
-    return [(file, node) for file, tree in trees().items() for node in ast.walk(tree) if isinstance(node, kinds)]
+    return [(file, node) for file, node in all_nodes() if isinstance(node, kinds)]
 
 
 def name_of(node: ast.AST) -> str:

@@ -42,6 +42,7 @@ def test_a_slide_is_predicted_from_an_address_to_an_address(address, bucket, pre
     assert "OME-Zarr 0.5" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_a_prediction_at_an_address_is_evaluated_on_this_machine(address, bucket, predict, tmp_path, capsys):
     assert run([*predict, address, "-o", f"{bucket}/out"]) == 0
     place = tmp_path / "evaluation"

@@ -276,6 +276,7 @@ def test_a_finished_evaluation_is_not_done_again(
     assert (output / "evaluation.json").read_bytes() == before
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_overwriting_measures_again(output: Path, slide: EvaluatedSlide, tmp_path: Path) -> None:
     place, older = tmp_path / "again", content(output)
     shutil.copytree(output, place)
@@ -287,6 +288,7 @@ def test_overwriting_measures_again(output: Path, slide: EvaluatedSlide, tmp_pat
     assert content(place)["predictions"] == content(output)["predictions"]
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_a_page_that_is_gone_is_made_again(output: Path, slide: EvaluatedSlide, tmp_path: Path) -> None:
     place = tmp_path / "again"
     shutil.copytree(output, place)
@@ -401,6 +403,7 @@ def test_nothing_is_overwritten_unasked(
     assert there.read_text() == "mine"
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_a_perfect_prediction_without_size_nuclei_or_vessels(slide: EvaluatedSlide, tmp_path: Path) -> None:
     real = write_slide(slide.y[None], ("QD",), tmp_path / "bare.ome.tif", None)
     assert run(["evaluate", str(real), str(real), "--name", "same", "-o", str(tmp_path / "out")]) == 0
@@ -458,6 +461,7 @@ def test_cohort_counts_a_tumour_once(cohort: Path, output: Path) -> None:
     assert "Cohort of 3 tumours" in page.words
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_cohort_that_was_killed_is_made_again(
     cohort: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,23 +3,27 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from napari_hrpn.cli import run
-from support.evaluated_slides import EvaluatedSlide, evaluated_slide
+from support.evaluated_slides import EvaluatedSlide, evaluated_slide, write_slide
 
 pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> EvaluatedSlide:
-    return evaluated_slide(tmp_path_factory.mktemp("slide"))
+    """A slide, and an ensemble's prediction of it in floating point, whose range takes a pass of its own."""
+    made = evaluated_slide(tmp_path_factory.mktemp("slide"))
+    sd = np.random.default_rng(4).uniform(0.5, 6, made.p.shape)
+    write_slide(np.stack([made.p, sd]).astype(np.float32), ("predicted QD", "sd"), made.folder / "slide.sd.ome.tif")
+    return made
 
 
 def words(slide: EvaluatedSlide, output: str, *more: str) -> list[str]:
-    # floating point, whose range takes a pass of its own
-    files = [str(slide.real), str(slide.poor), *slide.words[2:]]
+    files = [str(slide.real), str(slide.folder / "slide.sd.ome.tif"), *slide.words[2:]]
     return ["evaluate", *files, "--block", "24", "-o", str(slide.folder / output), *more]
 
 
@@ -33,13 +37,16 @@ def tables(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_workers_make_the_files_of_one_process(slide, capfd) -> None:
     before = psutil.Process().children(recursive=True)
     assert run(words(slide, "workers", "--workers", "2")) == 0
     assert "Traceback" not in capfd.readouterr().err
     assert set(psutil.Process().children(recursive=True)) <= {*before, *resource_trackers()}
     assert run(words(slide, "alone")) == 0
-    assert content(slide.folder / "workers") == content(slide.folder / "alone")
+    alone = content(slide.folder / "alone")
+    assert alone["predictions"]["sd"]["tissue"]["coverage_80"] > 0
+    assert content(slide.folder / "workers") == alone
     assert tables(slide.folder / "workers") == tables(slide.folder / "alone")
 
 

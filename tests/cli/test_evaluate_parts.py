@@ -15,7 +15,10 @@ from napari_hrpn.slides import open_slide, read_geojson, write_geojson
 from support.evaluated_slides import box, write_slide
 
 SIZE = (1030, 600)
-pytestmark = pytest.mark.filterwarnings("default::napari_hrpn.slides.SlideWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("default::napari_hrpn.slides.SlideWarning"),
+    pytest.mark.usefixtures("tiny_figures"),
+]
 WORDS = "1 of 6 tiles is predicted; only this one is measured"
 
 

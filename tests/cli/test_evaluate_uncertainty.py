@@ -1,4 +1,4 @@
-"""``evaluate`` of an ensemble's prediction: its uncertainty in JSON, tables and page, with workers too."""
+"""``evaluate`` of an ensemble's prediction: its uncertainty in JSON, tables and page."""
 
 import json
 
@@ -9,6 +9,8 @@ from scipy import stats
 
 from napari_hrpn.cli import run
 from support.evaluated_slides import evaluated_slide, write_slide
+
+pytestmark = pytest.mark.usefixtures("tiny_figures")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +68,6 @@ def test_a_cohort_has_the_factor_of_the_levels_that_its_tumours_allow(slide):
     assert "90 % needs 9" in rows[2]["reason"]
     page = (made.folder / "cohort" / "cohort.html").read_text("utf-8")
     assert "Intervals for a new tumour" in page
-
-
-def test_workers_make_the_same_numbers(slide):
-    pytest.importorskip("distributed")
-    alone, workers = evaluate(slide, "out"), evaluate(slide, "workers", "--workers", "1")
-    one, other = (json.loads((folder / "evaluation.json").read_text("utf-8")) for folder in (alone, workers))
-    assert one["predictions"] == other["predictions"]
 
 
 def test_a_page_without_an_ensemble_has_no_uncertainty(slide):

@@ -239,6 +239,7 @@ def test_a_damaged_prediction_goes_on_to_the_same_pixels_or_is_refused(tmp_path,
     assert not found, "\n".join(found)
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_odd_values_in_an_evaluation_make_a_report_or_a_sentence(tmp_path, number_of_mutants, fault_seed):
     from napari_hrpn.cli import run
 

@@ -32,6 +32,7 @@ def old(tmp_path: Path) -> Path:
     return old_files.unpack(tmp_path / "old")
 
 
+@pytest.mark.usefixtures("tiny_figures")
 @pytest.mark.parametrize("kind", KINDS)
 def test_evaluations_have_the_same_numbers(kind: str, tmp_path: Path) -> None:
     check(tables.evaluation(tmp_path, kind), f"evaluation-{kind}")
@@ -47,6 +48,7 @@ def test_slides_are_described_and_shown_alike(tmp_path: Path) -> None:
     check(scenes.facts(tmp_path), "facts")
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_old_folders_are_continued_and_make_the_same_tables(old: Path) -> None:
     predicted, stopped = (pixels(old / name / "long.predicted.ome.zarr") for name in ("predicted", "stopped"))
     assert not (predicted == stopped).all()

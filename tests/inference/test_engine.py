@@ -1,9 +1,5 @@
 """Order, cancelling, going on, running out of memory, and what a user is told."""
 
-import signal
-import subprocess
-import sys
-import textwrap
 import threading
 import warnings
 from dataclasses import replace
@@ -130,36 +126,6 @@ def test_closing_the_generator_ends_its_threads_and_keeps_what_is_done(source, t
     steps.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("napari-hrpn")]
     assert PredictionStore(path).finished(first.tile.core)
-
-
-KILLED = """
-import sys
-sys.path.insert(0, {tests!r})
-from pathlib import Path
-from support.predictions import lively_checkpoint, make_slide
-from napari_hrpn.inference import PredictionSettings, predict_slide
-slide = make_slide(1536, 1536, Path({source!r}))
-settings = PredictionSettings(device="cpu", skip_blank=False, core=512)
-for report in predict_slide(slide, lively_checkpoint(), {path!r}, settings):
-    print(report.finished, flush=True)
-"""
-
-
-def test_after_kill_9_the_resumed_prediction_is_identical_to_the_bit(source, tmp_path):
-    slide, checkpoint = make_slide(1536, 1536, source), lively_checkpoint()
-    whole, killed = tmp_path / "whole.ome.zarr", tmp_path / "killed.ome.zarr"
-    drive(predict_slide(slide, checkpoint, whole, PLAIN))
-    code = textwrap.dedent(KILLED).format(tests=str(Path(__file__).parents[1]), source=str(source), path=str(killed))
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == "1"
-        process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-    assert not PredictionStore(killed).complete
-    rest = drive(predict_slide(slide, checkpoint, killed, PLAIN))
-    assert rest.complete
-    assert rest.pixels_kept < 1536 * 1536
-    np.testing.assert_array_equal(pixels(killed), pixels(whole))
 
 
 def test_out_of_memory_halves_the_core_and_goes_on(source, tmp_path, monkeypatch):

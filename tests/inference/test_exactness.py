@@ -114,7 +114,7 @@ def test_the_probes_integer_type_is_rounded_and_clipped(source, tmp_path):
 
 @pytest.mark.parametrize("slide_um", [(1.0, 1.0), (0.3, 0.3), (0.7, 0.45)])
 def test_resampled_tiles_agree_whatever_the_core(slide_um, source, tmp_path):
-    slide, checkpoint = make_slide(1050, 700, source, pixel_size_um=slide_um), lively_checkpoint(2)
+    slide, checkpoint = make_slide(560, 530, source, pixel_size_um=slide_um), lively_checkpoint(2)
     small = run(slide, checkpoint, tmp_path / "small.ome.zarr", replace(PLAIN, resample=True))
     large = run(slide, checkpoint, tmp_path / "large.ome.zarr", replace(PLAIN, resample=True, core=2048))
     assert small.shape == slide.shape
@@ -147,19 +147,19 @@ def test_blank_tiles_are_filled_with_the_answer_to_the_background(source, tmp_pa
     assert np.abs(skipped - full)[:, :900].max() <= 1e-5 * np.ptp(full)
 
 
-@pytest.mark.parametrize("core", [1024, 2048])
-def test_what_is_blank_does_not_depend_on_the_core(source, tmp_path, core):
+def test_what_is_blank_does_not_depend_on_the_core(source, tmp_path):
     slide, checkpoint = make_slide(1100, 1700, source, blank=1000), lively_checkpoint(2)
-    small, large = (
+    small, *larger = (
         run(slide, checkpoint, tmp_path / f"{edge}.ome.zarr", replace(PLAIN, core=edge, skip_blank=True))
-        for edge in (512, core)
+        for edge in (512, 1024, 2048)
     )
     full = run(slide, checkpoint, tmp_path / "full.ome.zarr")
-    assert np.abs(large - small).max() <= 1e-5 * np.ptp(full)
-    glass = np.all(large == large[0, 0], axis=0)
-    assert 768 <= np.argmin(glass) <= 1000
-    assert np.argmin(glass) % 256 == 0
-    assert np.abs(large - full)[:, np.argmin(glass) :].max() <= 1e-5 * np.ptp(full)
+    for large in larger:
+        assert np.abs(large - small).max() <= 1e-5 * np.ptp(full)
+        glass = np.all(large == large[0, 0], axis=0)
+        assert 768 <= np.argmin(glass) <= 1000
+        assert np.argmin(glass) % 256 == 0
+        assert np.abs(large - full)[:, np.argmin(glass) :].max() <= 1e-5 * np.ptp(full)
 
 
 def test_the_store_lies_on_the_slide(source, tmp_path):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 from sklearn.ensemble import HistGradientBoostingRegressor
 from threadpoolctl import threadpool_limits
 
@@ -24,9 +24,15 @@ Sample = tuple[NDArray[np.float32], NDArray[np.uint8]]
 def sample(settings: PhantomSettings, seed: int) -> Sample:
     """Features (n, channel, scale) of the inputs, and the probe."""
     pixels = phantom_slide(settings, size=SIZE_PX, seed=seed).slide.levels[0].compute()
-    scales = [[gaussian_filter(image.astype(np.float32), sigma) for sigma in SIGMAS_PX] for image in pixels[:2]]
-    features = np.moveaxis(np.array(scales), (0, 1), (-2, -1))[::10, ::10]
+    scales = [[every_tenth_blurred(image.astype(np.float32), sigma) for sigma in SIGMAS_PX] for image in pixels[:2]]
+    features = np.moveaxis(np.array(scales), (0, 1), (-2, -1))
     return features.reshape(-1, 2, len(SIGMAS_PX)), pixels[2, ::10, ::10].ravel()
+
+
+def every_tenth_blurred(image: NDArray[np.float32], sigma: int) -> NDArray[np.float32]:
+    """Every tenth pixel of each axis of a blurred image, in little more than half the time of all of it."""
+    rows = gaussian_filter1d(image, sigma, axis=0)[::10] if sigma else image[::10]
+    return gaussian_filter1d(rows, sigma, axis=1)[:, ::10] if sigma else rows[:, ::10]
 
 
 def held_out_r2(samples: list[Sample], channels: list[int]) -> float:

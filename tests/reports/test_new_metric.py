@@ -60,6 +60,7 @@ def test_a_study_has_it_for_networks_and_not_for_baselines(folder: Path) -> None
     assert results.groupby("model")["local_product"].count().loc[["hrpn", "mean"]].tolist() == [4, 0]
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_pixels_that_were_counted_before_there_was_the_metric_are_counted_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,8 +43,8 @@ def test_several_processes_on_a_cpu_hold_a_network_each_and_share_the_rest():
 
 def test_memory_of_a_step_is_that_of_its_activations():
     def bytes_per_px(**changes):
-        settings = replace(SETTINGS, patch_px=256, batch=2000, **changes)
-        return estimate(settings, 1, "cpu").memory_bytes / (2000 * 256**2)
+        settings = replace(SETTINGS, patch_px=96, batch=2000, **changes)
+        return estimate(settings, 1, "cpu").memory_bytes / (2000 * 96**2)
 
     # counted by hand for the first stage alone: a stem of 64 at 1/2 and 1/4, four bottlenecks at 1/4 of the size
     least = 4 * (64 / 4 + 64 / 16 + 4 * (64 + 64 + 256) / 16)

@@ -99,15 +99,21 @@ def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
     """Write a figure as PNG and SVG; existing files are replaced."""
     import matplotlib as mpl
 
-    plain_text(drawing.figure)
+    figure = drawing.figure
+    plain_text(figure)
     paths = folder / f"{drawing.name}.png", folder / f"{drawing.name}.svg"
-    # with a date and random ids, an SVG would differ each time it is written
-    with mpl.rc_context({"svg.hashsalt": drawing.name}):
+    # with a date and random ids, an SVG would differ each time it is written; with a layout engine, even with "none",
+    # savefig would draw everything twice for each file
+    with mpl.rc_context(
+        {"svg.hashsalt": drawing.name, "figure.autolayout": False, "figure.constrained_layout.use": False}
+    ):
+        if (engine := figure.get_layout_engine()) is not None:
+            figure.dpi = _DPI
+            engine.execute(figure)
+            figure.set_layout_engine(None)
         for path, metadata in zip(paths, ({}, {"Date": None}), strict=True):
             with partial_output(path, None, overwrite=True) as partial:
-                drawing.figure.savefig(partial, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
-            # the layout of the first file is reused for the second, since it takes most of the time
-            drawing.figure.set_layout_engine("none")
+                figure.savefig(partial, format=path.suffix[1:], dpi=_DPI, metadata=metadata)
     return paths
 
 

@@ -126,6 +126,7 @@ def corner_roi():
     return Annotation("corner", "include", ((ring[[0, 1, 3, 2]],),))
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_the_report_is_of_the_tissue_as_edited_and_of_the_regions_and_replaces_nothing(
     make_bar, press, viewer, slides, parent, monkeypatch, qtbot
 ):
