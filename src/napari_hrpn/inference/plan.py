@@ -15,12 +15,13 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import ensemble_digest
+from napari_hrpn.inference.ensemble import compared_digests, ensemble_digest
 from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
+from napari_hrpn.models.training_features import BLOCK_PX
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.slides.resampling import FURTHEST_FACTOR, PIXEL_SIZE_TOLERANCE, fitting_level
@@ -62,7 +63,9 @@ class Plan:
     largest_piece: int
     smallest_piece: int
     tissue: RegionMask | None  # None if glass is computed as well
-    background: tuple[float, ...]  # What fills glass: grey level of the probe, and between networks its deviation
+    compared: RegionMask | None  # Tissue in which features are compared with the training; None for nowhere
+    # What fills glass: grey level of the probe, between networks its deviation, and no distance from the training
+    background: tuple[float, ...]
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
     fit: Fit  # How far the slide is from those trained on
@@ -102,6 +105,7 @@ def make_plan(
 ) -> Plan:
     """Check that slide, checkpoints and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
+    _refuse_whole_distances(settings)
     checkpoint, card = members[0], members[0].card
     channels = input_channels(slide, card, roles)
     device, stride = choose_device(predictors[0].device), predictors[0].stride
@@ -124,18 +128,20 @@ def make_plan(
     blank = levels if settings.skip_blank else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
+    # blocks of features are compared whole
+    step = math.lcm(stride, BLOCK_PX) if settings.unlike else stride
+    background = background_answer(predictors, scalings, None if blank is None else with_derived(card, blank))
     return Plan(
         channels=channels,
         scalings=scalings,
-        sampling=Sampling(
-            factors, halo, stride, settings.padding, tuple(fill.tolist()), level, level_factors, distance
-        ),
+        sampling=Sampling(factors, halo, step, settings.padding, tuple(fill.tolist()), level, level_factors, distance),
         grid=TileGrid(*slide.shape, core, halo, stride),
         region=settings.region,
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=background_answer(predictors, scalings, None if blank is None else with_derived(card, blank)),
+        compared=tissue if settings.unlike else None,
+        background=(*background, *[0.0] * settings.unlike),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
         fit=fit,
@@ -241,6 +247,15 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
         raise PredictionError(msg)
 
 
+def _refuse_whole_distances(settings: PredictionSettings) -> None:
+    if settings.unlike and settings.output == "probe":
+        msg = (
+            "distances from the training are fractions, and the result was to be whole numbers as trained on; expected "
+            "32 bit floating point: predict without one of the two."
+        )
+        raise PredictionError(msg)
+
+
 def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> tuple[int, tuple[float, float]]:
     """Level that is read, and pixels of the network's grid per pixel of it, along y and x."""
     trained, source = checkpoint.card.pixel_size_um, slide.source.name
@@ -331,7 +346,7 @@ def _request(
 ) -> dict[str, Any]:
     decisive, digests = asdict(settings), [member.digest for member in members]
     # these change speed and memory, or which tiles are predicted, but no pixel
-    for name in ("largest_core", "memory_gb", "device", "region"):
+    for name in ("largest_core", "memory_gb", "device", "region", "unlike"):
         del decisive[name]
     return {
         "slide": slide_identity(slide),
@@ -342,5 +357,6 @@ def _request(
         # predictions of earlier versions, which always read the finest level, do not name it
         **({"level": level} if level else {}),
         **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),
+        **({"unlike": compared_digests(members)} if settings.unlike else {}),
         **decisive,
     }

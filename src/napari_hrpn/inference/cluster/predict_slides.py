@@ -90,8 +90,9 @@ def predict_slides(
     machines = Counter(address.rsplit(":", 1)[0] for address in client.nthreads())
     # workers on one machine share its memory
     neighbours = max(machines.values(), default=1)
-    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
-    plugin = PredictingWorker(members, settings or PredictionSettings(), neighbours)
+    settings = settings or PredictionSettings()
+    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,), unlike=settings.unlike)
+    plugin = PredictingWorker(members, settings, neighbours)
     pool = TaskPool(client, plugin)
     # the pool ends its tasks before the run releases the locks, after which another program may write the stores
     with closing(_ClusterRun(pool, requests, members)) as run, pool:
