@@ -107,7 +107,7 @@ def fit_of_blocks(distances: NDArray[np.float32], card: ModelCard, name: str) ->
     if not distances.size:
         return Fit(None, "unknown", f"no block of {name} is tissue enough to be compared with the training.")
     distance, share = float(np.percentile(distances, UNIT_PERCENT)), float(np.mean(distances > NOTED))
-    unlike = f"{share:.0%} of the compared tissue of {name} is unlike the training"
+    unlike = f"{100 * share:.0f} % of the compared tissue of {name} is unlike the training"
     if len(card.input_quantiles) == 1:
         sentence = f"{unlike}, which was of one slide, so how far slides may differ from it is not known."
         return Fit(distance, "note", sentence)

@@ -6,18 +6,23 @@ the others are measured, and the 95th percentile of the slide that is furthest f
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_hrpn.core import TileGrid, rounded_up
+from napari_hrpn.core.errors import PredictionError, TrainingError, TrainingWarning
 from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.unlike import UNIT_PERCENT, Blocks
+from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.models.training_features import TrainingFeatures, compared_features
 from napari_hrpn.settings import PredictionSettings
-from napari_hrpn.slides import ChunkCache, RegionMask, as_location
+from napari_hrpn.slides import ChunkCache, RegionMask, SlideError, as_location
+from napari_hrpn.training.entries import open_entry
+from napari_hrpn.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +31,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_hrpn.models import Checkpoint
-    from napari_hrpn.training.entries import TrainingSlide
+    from napari_hrpn.training.entries import Split, TrainingSlide
+    from napari_hrpn.training.session import Material
 
 _WINDOW_PX = 512
 """Side of what is read at once, on the network's grid; smaller windows would mostly be halo."""
@@ -65,6 +71,26 @@ def with_training_features(checkpoint: Checkpoint, slides: Sequence[TrainingSlid
     windows = _MOST_WINDOWS // len(chosen)
     by_slide = [_blocks_of(slides[index], checkpoint, predictor, windows) for index in sorted(chosen)]
     return replace(checkpoint, features=distribution([blocks for blocks in by_slide if len(blocks)]))
+
+
+def keep_training_features(material: Material, split: Split, device: str) -> None:
+    """Add the features of the training slides to the checkpoint of a run that has come to its end."""
+    path, settings = RunFolder(material.folder).checkpoint, material.request.settings
+    checkpoint = load_checkpoint(path)
+    if not compared_features(checkpoint.settings):
+        return
+    try:
+        # with their own pixels, as they are predicted, and with the regions that were learnt from
+        slides = [
+            replace(open_entry(slide.entry, settings), regions=source.regions)
+            for slide, source in zip(split.train, material.train, strict=True)
+        ]
+        checkpoint = with_training_features(checkpoint, slides, device)
+    except (PredictionError, SlideError, TrainingError) as error:
+        msg = f"{path.name} will not say where a slide is unlike its training: {error}"
+        warnings.warn(msg, TrainingWarning, stacklevel=2)
+        return
+    save_checkpoint(checkpoint, path)
 
 
 def _blocks_of(slide: TrainingSlide, checkpoint: Checkpoint, predictor: Predictor, most: int) -> NDArray[np.float32]:
