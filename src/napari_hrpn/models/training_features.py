@@ -66,5 +66,5 @@ def taken_from(tensors: dict[str, Tensor], settings: NetworkSettings) -> Trainin
     if {name: tuple(tensor.shape) for name, tensor in found.items()} != expected:
         raise ValueError("its features of the training are not those of its network")
     if not all(tensor.dtype == torch.float32 and torch.isfinite(tensor).all() for tensor in found.values()):
-        raise ValueError("its features of the training are not finite")
+        raise ValueError("its features of the training are not finite numbers of 32 bit")
     return TrainingFeatures(**{name: tensor.numpy() for name, tensor in found.items()})
