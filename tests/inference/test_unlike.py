@@ -43,7 +43,8 @@ def run(slide, checkpoint, path, settings=PLAIN, **options) -> np.ndarray:
     return np.asarray(open_slide(path).levels[0])
 
 
-def test_each_block_has_the_distance_of_its_mean_features_over_the_tissue(checkpoint, source, tmp_path):
+def test_each_block_has_the_distance_of_its_mean_features_over_the_tissue(source, tmp_path):
+    checkpoint = with_random_features(lively_checkpoint(2, pixel_size_um=1.0))
     slide = make_slide(320, 448, source, pixel_size_um=(1.0, 1.0), blank=150)
     found = run(slide, checkpoint, tmp_path / "out")[1]
     pixels = np.pad(slide.levels[0][:2].compute(), ((0, 0), (64, 64), (64, 64)), mode="reflect").astype(np.float32)
