@@ -28,7 +28,7 @@ from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
-from napari_hrpn.inference.unlike import fit_of_blocks, shown_distances
+from napari_hrpn.inference.unlike import check_comparable, fit_of_blocks, shown_distances
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
 from napari_hrpn.slides.channel_roles import SD, UNLIKE, predicted_name
@@ -187,7 +187,8 @@ def predict_slide(
         In one sentence; finished tiles are kept.
     """
     settings, path = settings or PredictionSettings(), as_location(store)
-    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,), unlike=settings.unlike)
+    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
+    check_comparable(members, settings)
     device = choose_device(settings.device).name
     predictors = [Predictor(member, device, settings.precision) for member in members]
     plan = make_plan(slide, members, predictors, path, settings, roles, is_watched=focus is not None)

@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 _ROWS = 256
 
 
-def checked_members(members: Sequence[Checkpoint], *, unlike: bool = False) -> tuple[Checkpoint, ...]:
-    """Members of an ensemble, whose predictions of a slide are grey levels of the same pixels.
-
-    If slides are to be compared with the training, each member has to have the features of its own.
-    """
+def checked_members(members: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
+    """Members of an ensemble, whose predictions of a slide are grey levels of the same pixels."""
     if not members:
         msg = "there is no checkpoint to predict with; expected one, or several for an ensemble."
         raise PredictionError(msg)
@@ -37,13 +34,6 @@ def checked_members(members: Sequence[Checkpoint], *, unlike: bool = False) -> t
         tolerance = 0 if first.card.resamples else PIXEL_SIZE_TOLERANCE
         if None not in sizes and abs(sizes[0] / sizes[1] - 1) > tolerance:  # type: ignore[operator]
             raise _differ(number, "pixel size", *(f"{size:g} µm" for size in sizes))
-    lacking = [member.card.title for member in members if unlike and member.features is None]
-    if lacking:
-        msg = (
-            f"{lacking[0]} does not say which features it saw in its training, so where a slide is unlike it is not "
-            "known: only networks HRPN that were trained to the end by this version do; choose one, or predict without."
-        )
-        raise PredictionError(msg)
     return tuple(members)
 
 
@@ -74,11 +64,6 @@ def _differ(number: int, what: str, found: object, expected: object) -> Predicti
 def ensemble_digest(digests: Sequence[str]) -> str:
     """Hash of an ensemble, of the form of a checkpoint's; that of a single checkpoint stays its own."""
     return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
-
-
-def compared_digests(members: Sequence[Checkpoint]) -> list[str]:
-    """Hashes of the features of the training, which decide distances from it."""
-    return [member.features.digest for member in members if member.features is not None]
 
 
 def ensemble_title(members: Sequence[Checkpoint]) -> str:

@@ -15,13 +15,13 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import compared_digests, ensemble_digest
-from napari_hrpn.inference.fit import input_channels, with_derived
+from napari_hrpn.inference.ensemble import ensemble_digest
+from napari_hrpn.inference.fit import input_channels
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
-from napari_hrpn.models.training_features import BLOCK_PX
+from napari_hrpn.inference.unlike import compared_digests, seen_step
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.slides.resampling import FURTHEST_FACTOR, PIXEL_SIZE_TOLERANCE, fitting_level
@@ -105,7 +105,6 @@ def make_plan(
 ) -> Plan:
     """Check that slide, checkpoints and settings fit together, and decide everything else."""
     _refuse_in_slide(path, slide)
-    _refuse_whole_distances(settings)
     checkpoint, card = members[0], members[0].card
     channels = input_channels(slide, card, roles)
     device, stride = choose_device(predictors[0].device), predictors[0].stride
@@ -116,8 +115,7 @@ def make_plan(
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
-    reach = max(predictor.halo for predictor in predictors)
-    halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
+    halo = rounded_up(max(one.halo for one in predictors) if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
     is_affordable = _within_budget(predictors, factors, halo, budget)
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
@@ -127,10 +125,7 @@ def make_plan(
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
-    distance = _distance_input(slide, checkpoint, factors, stains, tissue)
-    # blocks of features are compared whole
-    step = math.lcm(stride, BLOCK_PX) if settings.unlike else stride
-    background = background_answer(predictors, scalings, None if blank is None else with_derived(card, blank))
+    distance, step = _distance_input(slide, checkpoint, factors, stains, tissue), seen_step(stride, settings)
     return Plan(
         channels=channels,
         scalings=scalings,
@@ -141,7 +136,7 @@ def make_plan(
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
         compared=tissue if settings.unlike else None,
-        background=(*background, *[0.0] * settings.unlike),
+        background=(*background_answer(predictors, scalings, card, blank), *[0.0] * settings.unlike),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
         fit=fit,
@@ -244,15 +239,6 @@ def _refuse_in_slide(path: Location, slide: Slide) -> None:
         is_inside = f"{path}/".startswith(f"{source}/") or f"{source}/".startswith(f"{path}/")
     if is_inside:
         msg = f"the prediction {path} would lie on or in {source}, the slide that is predicted; choose another output."
-        raise PredictionError(msg)
-
-
-def _refuse_whole_distances(settings: PredictionSettings) -> None:
-    if settings.unlike and settings.output == "probe":
-        msg = (
-            "distances from the training are fractions, and the result was to be whole numbers as trained on; expected "
-            "32 bit floating point: predict without one of the two."
-        )
         raise PredictionError(msg)
 
 

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch.nn.functional import avg_pool2d
 
+from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.fit import NOTED, WARNED, Fit
 from napari_hrpn.models.hrpn import cropped
+from napari_hrpn.models.training_features import BLOCK_PX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,14 +28,42 @@ if TYPE_CHECKING:
 
     from napari_hrpn.core import Box
     from napari_hrpn.inference.tile_pipeline import Sampling
-    from napari_hrpn.models import ModelCard
+    from napari_hrpn.models import Checkpoint, ModelCard
     from napari_hrpn.models.training_features import TrainingFeatures
+    from napari_hrpn.settings import PredictionSettings
     from napari_hrpn.slides import RegionMask
 
 _LEAST_TISSUE = 0.5
 UNIT_PERCENT = 95.0
 """A slide is as far from a training as this percentile of its blocks."""
 _MOST_PX = 4 << 20
+
+
+def check_comparable(members: Sequence[Checkpoint], settings: PredictionSettings) -> None:
+    """Refuse to compare a slide with the training if a network does not know it, or the result cannot have it."""
+    lacking = [member.card.title for member in members if member.features is None]
+    if settings.unlike and lacking:
+        msg = (
+            f"{lacking[0]} does not say which features it saw in its training, so where a slide is unlike it is not "
+            "known: only networks HRPN that were trained to the end by this version do; choose one, or predict without."
+        )
+        raise PredictionError(msg)
+    if settings.unlike and settings.output == "probe":
+        msg = (
+            "distances from the training are fractions, and the result was to be whole numbers as trained on; expected "
+            "32 bit floating point: predict without one of the two."
+        )
+        raise PredictionError(msg)
+
+
+def compared_digests(members: Sequence[Checkpoint]) -> list[str]:
+    """Hashes of the features of the training, which decide distances from it."""
+    return [member.features.digest for member in members if member.features is not None]
+
+
+def seen_step(stride: int, settings: PredictionSettings) -> int:
+    """Pixels of the network's grid by which tiles are rounded up: whole blocks, if these are compared."""
+    return math.lcm(stride, BLOCK_PX) if settings.unlike else stride
 
 
 class Blocks:

@@ -18,6 +18,7 @@ from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cluster.task_pool import TaskPool
 from napari_hrpn.inference.engine import Tally
 from napari_hrpn.inference.ensemble import checked_members
+from napari_hrpn.inference.unlike import check_comparable
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def predict_slides(
     # workers on one machine share its memory
     neighbours = max(machines.values(), default=1)
     settings = settings or PredictionSettings()
-    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,), unlike=settings.unlike)
+    members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
+    check_comparable(members, settings)
     plugin = PredictingWorker(members, settings, neighbours)
     pool = TaskPool(client, plugin)
     # the pool ends its tasks before the run releases the locks, after which another program may write the stores
