@@ -268,6 +268,7 @@ class SettingsForm(ProcessorForm):
         self.insert(0, self.region_box)
         align_titles(self)
         self.fields["resample"].enabled = False
+        self.offer_comparison(())
         self.fields["resample"].tooltip += "\nTicked automatically if the two differ by more than 5 %"
         self.warning_label = ToneLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
