@@ -15,6 +15,7 @@ import tempfile
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -30,8 +31,14 @@ from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import Slide, coarser_levels, open_slide
 from napari_hrpn.training import SlideEntry, open_entry, recipe_settings, with_training_features
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+Pixels: TypeAlias = "NDArray[np.float64]"
 SEEDS = (31, 32, 33)
-CHANGES = {
+CHANGES: dict[str, Callable[[Pixels, float], Pixels]] = {
     "blurred, SD 1 µm": lambda pixels, pixel_um: ndimage.gaussian_filter(pixels, (0, 1 / pixel_um, 1 / pixel_um)),
     "blurred, SD 3 µm": lambda pixels, pixel_um: ndimage.gaussian_filter(pixels, (0, 3 / pixel_um, 3 / pixel_um)),
     "gain x 3, saturated": lambda pixels, _: 3 * pixels,
@@ -86,8 +93,8 @@ def main() -> None:
     )
     print("| change | AUROC of each tumour | of all | 95 % of the blocks within |\n| --- | --- | --- | --- |")
     for name in (*CHANGES, "preset null"):
-        slides = [changed(slide, name) for slide in tumours] if name in CHANGES else null
-        others = [block_distances(slide, checkpoint) for slide in slides]
+        unlike = [changed(slide, name) for slide in tumours] if name in CHANGES else null
+        others = [block_distances(slide, checkpoint) for slide in unlike]
         each = ", ".join(f"{auroc(*pair):.2f}" for pair in zip(usual, others, strict=True))
         together = np.concatenate(others)
         row = name, each, f"{auroc(np.concatenate(usual), together):.2f}", f"{np.percentile(together, 95):.2f}"
