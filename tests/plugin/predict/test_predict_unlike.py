@@ -63,6 +63,6 @@ def test_it_is_asked_for_hatched_said_and_opened_again(
     ((data, attributes, _),) = slide_layers(stored)
     viewer.layers.clear()
     opened = viewer.add_image(data, **attributes)
-    settle_soon(viewer)
+    settle_soon(viewer.__wrapped__)
     qtbot.waitUntil(lambda: hatch_of(viewer, opened, UNLIKE_TRAINING) is not None, timeout=WAIT_MS)
     np.testing.assert_array_equal(hatch_of(viewer, opened, UNLIKE_TRAINING).data[..., 3] > 0, hatched)
