@@ -22,7 +22,14 @@ from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 from napari_hrpn.slides import Slide, write_ome_tiff
-from napari_hrpn.training import EpochReport, SlideEntry, recipe_settings, train_model
+from napari_hrpn.training import (
+    EpochReport,
+    SlideEntry,
+    open_entry,
+    recipe_settings,
+    train_model,
+    with_training_features,
+)
 
 PIXEL_UM = 0.55
 VARIED_PX, TUMOUR_PX = 1024, 2048
@@ -109,6 +116,10 @@ def main() -> None:
         if isinstance(report, EpochReport):
             print(report.record, flush=True)
     checkpoint = load_checkpoint(run / "checkpoint.safetensors")
+    if checkpoint.features is None:
+        # a run that earlier versions have finished
+        learnt_from = [open_entry(entry, settings) for entry in entries if entry.part == "train"]
+        checkpoint = with_training_features(checkpoint, learnt_from)
     card = replace(checkpoint.card, title="Synthetic tumours", description=DESCRIPTION, target="QD")
     made = {"name": "synthetic", "command": f"python scripts/train_synthetic.py OUT --epochs {given.epochs}"}
     save_checkpoint(replace(checkpoint, card=replace(card, recipe={**made, **card.recipe})), given.output)

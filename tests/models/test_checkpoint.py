@@ -8,6 +8,7 @@ import pickle
 import zipfile
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -26,6 +27,7 @@ from napari_hrpn.models import (
     load_checkpoint,
     save_checkpoint,
 )
+from napari_hrpn.models.training_features import TrainingFeatures, compared_features
 from napari_hrpn.settings.vessel_distance import VesselDistance
 
 
@@ -274,6 +276,37 @@ def test_weights_that_are_not_finite_are_refused(path, checkpoint):
     weights["head.last.weight"] = torch.full_like(weights["head.last.weight"], float("nan"))
     save_checkpoint(replace(checkpoint, weights=weights), path)
     with pytest.raises(CheckpointError, match="not finite"):
+        load_checkpoint(path)
+
+
+@pytest.fixture
+def features(checkpoint):
+    count = compared_features(checkpoint.settings)
+    random = np.random.default_rng(0)
+    return TrainingFeatures(*(random.random(shape).astype(np.float32) for shape in ((count,), (count, count))))
+
+
+def test_features_of_the_training_come_back_and_decide_no_digest(checkpoint, features, path):
+    save_checkpoint(replace(checkpoint, features=features), path)
+    loaded = load_checkpoint(path)
+    assert loaded.features.digest == features.digest
+    np.testing.assert_array_equal(loaded.features.to_distance, features.to_distance)
+    assert loaded.digest == checkpoint.digest
+    assert loaded.weights.keys() == checkpoint.weights.keys()
+
+
+def test_features_that_do_not_fit_or_are_no_numbers_are_refused(checkpoint, features, ganda_checkpoint, path):
+    for wrong, words in (
+        (replace(features, mean=features.mean[:-1]), "are not those of its network"),
+        (replace(features, to_distance=np.full_like(features.to_distance, np.nan)), "are not finite"),
+        (replace(features, mean=features.mean.astype(np.float64)), "are not finite"),
+    ):
+        save_checkpoint(replace(checkpoint, features=wrong), path)
+        with pytest.raises(CheckpointError, match=words) as error:
+            load_checkpoint(path)
+        assert one_sentence(error)
+    save_checkpoint(replace(ganda_checkpoint, features=features), path)
+    with pytest.raises(CheckpointError, match="are not those of its network"):
         load_checkpoint(path)
 
 

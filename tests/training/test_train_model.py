@@ -65,6 +65,8 @@ def assert_same_run(one, other):
         np.testing.assert_array_equal(array, state(other)[name], err_msg=name)
     for name, tensor in weights(one).items():
         assert torch.equal(tensor, weights(other)[name]), name
+    features = [load_checkpoint(RunFolder(folder).checkpoint).features for folder in (one, other)]
+    assert features[0].digest == features[1].digest
     losses = [[(r.epoch, r.train_loss, r.validation_loss) for r in RunFolder(f).state().history] for f in (one, other)]
     assert losses[0] == losses[1]
 

@@ -190,10 +190,10 @@ def open_prediction(path: Location, name: str, real: Slide, probe: str) -> Probe
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import other_slide_words
     from napari_hrpn.slides import SlideWarning, open_slide
-    from napari_hrpn.slides.channel_roles import sd_channel
+    from napari_hrpn.slides.channel_roles import is_one_prediction
 
     slide = open_slide(path)
-    is_single = len(slide.channel_names) == 1 or sd_channel(slide) is not None
+    is_single = is_one_prediction(slide)
     if not is_single and probe not in slide.channel_names:
         msg = (
             f"{path.name} has the channels {', '.join(slide.channel_names)}; expected a prediction with one channel, "

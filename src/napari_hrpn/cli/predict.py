@@ -88,6 +88,7 @@ def predict(
       napari-hrpn predict slide.ome.tif -o predicted --device cuda:1 --precision bf16
       napari-hrpn predict slide.ome.tif -o predicted --checkpoint a.safetensors --checkpoint b.safetensors
       napari-hrpn predict slide.ome.tif -o predicted --study study
+      napari-hrpn predict slide.ome.tif -o predicted --checkpoint a.safetensors --unlike
       napari-hrpn predict scans/*.nd2 -o predicted --workers 4
       napari-hrpn predict /shared/*.ome.zarr -o /shared/predicted --scheduler tcp://node1:8786
       napari-hrpn predict s3://bucket/slide.ome.zarr -o s3://bucket/predicted
@@ -222,6 +223,8 @@ class _Request:
         if report.fit is not None and report.fit.level == "fits":
             # the other levels are among the warnings
             typer.echo(f"  {report.fit.sentence}")
+        if report.unlike is not None:
+            typer.echo(f"  {report.unlike.sentence}")
         if self.profile and new:
             typer.echo(_time_spent(report))
         return is_complete

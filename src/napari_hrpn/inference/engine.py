@@ -28,9 +28,10 @@ from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
+from napari_hrpn.inference.unlike import check_comparable, fit_of_blocks, shown_distances
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
-from napari_hrpn.slides.channel_roles import predicted_name
+from napari_hrpn.slides.channel_roles import SD, UNLIKE, predicted_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -109,7 +110,10 @@ class PredictionReport:
     checkpoint : str
         Title of the checkpoint.
     fit : Fit or None
-        How far the slide is from those trained on.
+        How far the slide is from those trained on, by the grey levels of its stains.
+    unlike : Fit or None
+        The same by the network's features, if this was asked for: the distance is the 95th percentile over the tissue
+        that is predicted.
     """
 
     path: Location
@@ -129,6 +133,7 @@ class PredictionReport:
     unknown_px: tuple[int, ...] = ()
     checkpoint: str = ""
     fit: Fit | None = None
+    unlike: Fit | None = None
 
 
 def predict_slide(
@@ -150,7 +155,8 @@ def predict_slide(
         Slide to predict.
     checkpoint : Checkpoint or sequence of Checkpoint
         Network to predict it with. Several are an ensemble: the prediction is their mean, and a second channel, "sd",
-        is the standard deviation between them (ddof=1), both in grey levels. They must have been trained alike.
+        is the standard deviation between them (ddof=1), both in grey levels. They must have been trained alike. If the
+        settings ask for the channel "unlike", it has the distance from the training that is furthest.
     store : str, pathlib.Path or UPath
         Folder of the predicted slide, an OME-Zarr, or its address in object storage. A prediction that an earlier run
         left unfinished is completed.
@@ -182,6 +188,7 @@ def predict_slide(
     """
     settings, path = settings or PredictionSettings(), as_location(store)
     members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
+    check_comparable(members, settings)
     device = choose_device(settings.device).name
     predictors = [Predictor(member, device, settings.precision) for member in members]
     plan = make_plan(slide, members, predictors, path, settings, roles, is_watched=focus is not None)
@@ -257,11 +264,11 @@ class Tally:
             plan.request,
             dtype=plan.dtype,
             name=predicted_name(members[0].card.target),
-            has_sd=len(members) > 1,
+            further=(*[SD] * (len(members) > 1), *[UNLIKE] * (plan.compared is not None)),
             title=ensemble_title(members),
             overwrite=overwrite,
         )
-        self._slide, self._plan = slide, plan
+        self._slide, self._plan, self._card = slide, plan, members[0].card
         tiles = tuple(plan.grid) if plan.region is None else plan.grid.within(plan.region)
         self.pending = [tile for tile in tiles if not self.store.finished(tile.core)]
         self.total, self.finished, self.new = len(tiles), len(tiles) - len(self.pending), 0
@@ -318,5 +325,11 @@ class Tally:
             seconds=time.perf_counter() - self._started,
             checkpoint=self.store.title,
             fit=self._plan.fit,
+            unlike=self._unlike(),
             **{**spent, "unknown_px": tuple(spent["unknown_px"].tolist())},
         )
+
+    def _unlike(self) -> Fit | None:
+        if self._plan.compared is None:
+            return None
+        return fit_of_blocks(shown_distances(self.store.levels), self._card, self._slide.source.name)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _Levels = TypeVar("_Levels", np.float32, np.float64)
 QUANTILES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
 """In per cent, from darkest to brightest."""
-_NOTED, _WARNED = 1.0, 2.0
+NOTED, WARNED = 1.0, 2.0
 _LEVELS = ("unknown", "fits", "note", "warning")
 _ROUNDED = 4
 _LEAST_UNIT = 0.01
@@ -152,10 +152,10 @@ def fit_of(card: ModelCard, quantiles: NDArray[np.float64], name: str) -> Fit:
         )
     others = [_distances(np.delete(trained, index, 0), slide).min() for index, slide in enumerate(trained)]
     ratio = nearest / max(*others, _LEAST_UNIT)
-    if ratio <= _NOTED:
+    if ratio <= NOTED:
         return Fit(ratio, "fits", f"{name} is like the slides trained on ({ratio:.1f} of their own differences).")
     reason = _reason(card, trained, quantiles)
-    if ratio <= _WARNED:
+    if ratio <= WARNED:
         sentence = f"{name} differs {ratio:.1f} times as much as the slides trained on do among themselves: {reason}."
         return Fit(ratio, "note", sentence)
     return Fit(

@@ -16,11 +16,12 @@ from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.ensemble import ensemble_digest
-from napari_hrpn.inference.fit import input_channels, with_derived
+from napari_hrpn.inference.fit import input_channels
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
+from napari_hrpn.inference.unlike import compared_digests, seen_step
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.slides.resampling import fitting_level, has_pixel_size, pixel_size_words
@@ -64,7 +65,9 @@ class Plan:
     largest_piece: int
     smallest_piece: int
     tissue: RegionMask | None  # None if glass is computed as well
-    background: tuple[float, ...]  # What fills glass: grey level of the probe, and between networks its deviation
+    compared: RegionMask | None  # Tissue in which features are compared with the training; None for nowhere
+    # What fills glass: grey level of the probe, between networks its deviation, and no distance from the training
+    background: tuple[float, ...]
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
     fit: Fit  # How far the slide is from those trained on
@@ -114,8 +117,7 @@ def make_plan(
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
-    reach = max(predictor.halo for predictor in predictors)
-    halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
+    halo = rounded_up(max(one.halo for one in predictors) if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     is_affordable = _within_budget(predictors, factors, halo, distance, budget)
@@ -126,18 +128,18 @@ def make_plan(
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = levels if settings.skip_blank else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
+    step = seen_step(stride, settings)
     return Plan(
         channels=channels,
         scalings=scalings,
-        sampling=Sampling(
-            factors, halo, stride, settings.padding, tuple(fill.tolist()), level, level_factors, distance
-        ),
+        sampling=Sampling(factors, halo, step, settings.padding, tuple(fill.tolist()), level, level_factors, distance),
         grid=TileGrid(*slide.shape, core, halo, stride),
         region=settings.region,
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=background_answer(predictors, scalings, None if blank is None else with_derived(card, blank)),
+        compared=tissue if settings.unlike else None,
+        background=(*background_answer(predictors, scalings, card, blank), *[0.0] * settings.unlike),
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
         fit=fit,
@@ -331,7 +333,7 @@ def _request(
 ) -> dict[str, Any]:
     decisive, digests = asdict(settings), [member.digest for member in members]
     # these change speed and memory, or which tiles are predicted, but no pixel
-    for name in ("largest_core", "memory_gb", "device", "region"):
+    for name in ("largest_core", "memory_gb", "device", "region", "unlike"):
         del decisive[name]
     return {
         "slide": slide_identity(slide),
@@ -342,5 +344,6 @@ def _request(
         # predictions of earlier versions, which always read the finest level, do not name it
         **({"level": level} if level else {}),
         **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),
+        **({"unlike": compared_digests(members)} if settings.unlike else {}),
         **decisive,
     }

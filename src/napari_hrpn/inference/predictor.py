@@ -21,7 +21,7 @@ from napari_hrpn.models import HRPN, halo_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_hrpn.inference.cpu.strips import Scale
+    from napari_hrpn.inference.cpu.strips import Scale, Watch
     from napari_hrpn.models import Checkpoint
 
     Ready = NDArray[np.generic] | Tensor
@@ -124,6 +124,7 @@ class Predictor:
         self.stride = checkpoint.settings.stride
         self.in_channels = checkpoint.settings.in_channels
         self.halo = halo_of(checkpoint.settings)
+        self.training = checkpoint.features
         self.device = device
         self._precision = _PRECISIONS[precision]
         self._copying = torch.cuda.Stream(device) if device.startswith("cuda") else None  # type: ignore[no-untyped-call]
@@ -159,25 +160,33 @@ class Predictor:
         self._copying.synchronize()
         return copy
 
-    def run(self, pixels: Ready, crop: int, scale: Scale = as_they_are) -> NDArray[np.float32]:
-        """Predict one tile."""
+    def run(
+        self, pixels: Ready, crop: int, scale: Scale = as_they_are, watch: Watch | None = None
+    ) -> NDArray[np.float32]:
+        """Predict one tile; `watch` is called with the features that enter the head of an HRPN."""
         with torch.inference_mode():
             ready = pixels if isinstance(pixels, Tensor) else self.ready(pixels, scale)
             if isinstance(ready, Tensor):
-                output = self._run_whole(ready.to(self.device), crop)
+                output = self._run_whole(ready.to(self.device), crop, watch)
             else:
-                output = self._network(ready, crop, scale)
+                output = self._network(ready, crop, scale, watch)
         answer: NDArray[np.float32] = output[0, 0].float().cpu().numpy()
         return answer
 
-    def _run_whole(self, batch: Tensor, crop: int) -> Tensor:
+    def _run_whole(self, batch: Tensor, crop: int, watch: Watch | None) -> Tensor:
         half = self._precision != torch.float32
         with (
             # by default, GPUs round inputs to 10 bits (TF32), and tiles would then differ from the whole slide
             cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False),
             torch.autocast(self.device.split(":")[0], dtype=self._precision, enabled=half),
         ):
-            output: Tensor = self._network(batch.contiguous(memory_format=torch.channels_last), crop)
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            if watch is not None and isinstance(self._network, HRPN):
+                branches = self._network.features(batch)
+                watch(branches)
+                output: Tensor = self._network.head(branches, crop)
+            else:
+                output = self._network(batch, crop)
         return output
 
     def answer_to(self, levels: NDArray[np.float32]) -> float:

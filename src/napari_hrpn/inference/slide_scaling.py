@@ -141,11 +141,15 @@ def furthest_fit(
 
 
 def background_answer(
-    predictors: Sequence[Predictor], scalings: Sequence[IntensityScaling], levels: NDArray[np.float32] | None
+    predictors: Sequence[Predictor],
+    scalings: Sequence[IntensityScaling],
+    card: ModelCard,
+    glass: NDArray[np.float32] | None,
 ) -> tuple[float, ...]:
     """What the networks predict where every pixel is background: the grey level, or mean and standard deviation."""
-    if levels is None:
+    if glass is None:
         return (0.0,) * min(2, len(predictors))
+    levels = with_derived(card, glass)
     answers = [
         np.full((1, 1), _answer_to(predictor, scaling, levels), np.float32)
         for predictor, scaling in zip(predictors, scalings, strict=True)

@@ -21,7 +21,6 @@ from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference import store_files as files
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
-from napari_hrpn.slides.channel_roles import SD
 from napari_hrpn.slides.location import address_errors, check_writable, zarr_store
 from napari_hrpn.slides.metadata import multiscales_metadata
 from napari_hrpn.slides.predictions import FINISHED, RECORD
@@ -40,11 +39,11 @@ if TYPE_CHECKING:
 
 _UNTOUCHED = (0.0, 1.0)
 """Contrast of a prediction until it is complete."""
-_SD_COLOUR = "FFFFFF"
+_FURTHER_COLOUR = "FFFFFF"
 
 
 class PredictionStore:
-    """A prediction that is filled tile by tile: one channel, or two with the deviation of an ensemble.
+    """A prediction that is filled tile by tile, with its channels side by side.
 
     `PredictionStore.open` opens one for recording tiles, under a lock until `close`. The constructor takes no lock: it
     is for reading, and for workers that write chunks while another process records. The pixels are in the zarr arrays
@@ -78,7 +77,7 @@ class PredictionStore:
         *,
         dtype: np.dtype,
         name: str,
-        has_sd: bool = False,
+        further: tuple[str, ...] = (),
         title: str = "",
         overwrite: bool = False,
     ) -> PredictionStore:
@@ -96,8 +95,9 @@ class PredictionStore:
             Type of the predicted pixels.
         name : str
             Name of the predicted channel.
-        has_sd : bool
-            Whether a second channel has the standard deviation between the members of an ensemble.
+        further : tuple of str
+            Names of further channels: the standard deviation between the members of an ensemble, and the distance from
+            the training.
         title : str
             Title of the checkpoint, for people.
         overwrite : bool
@@ -118,7 +118,7 @@ class PredictionStore:
         path = as_location(path)
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
-            channels = (name, SD) if has_sd else (name,)
+            channels = (name, *further)
             fill = partial(_fill, slide, request, dtype, channels, title, path.name.split(".")[0])
             files.prepare(path, request, title, fill, overwrite=overwrite)
             return cls._held(path, (len(channels), *slide.shape), dtype)
@@ -289,7 +289,7 @@ def _fill(
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     codecs = [ZstdCodec(level=1), Crc32cCodec()]
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
-    colours = [colour_in_folder(folder, request).lstrip("#").upper(), *[_SD_COLOUR] * (len(channels) - 1)]
+    colours = [colour_in_folder(folder, request).lstrip("#").upper(), *[_FURTHER_COLOUR] * (len(channels) - 1)]
     group.attrs["ome"] = multiscales_metadata(name, shapes, channels, slide.pixel_size_um, colours, dtype=dtype)
     group.attrs[RECORD] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
 

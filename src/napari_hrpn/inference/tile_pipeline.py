@@ -21,6 +21,7 @@ from napari_hrpn.core import Box, Stopped, reflected
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
 from napari_hrpn.inference.ensemble import mean_and_sd
+from napari_hrpn.inference.unlike import Blocks
 from napari_hrpn.slides import known_pixels, with_known_pixels
 from napari_hrpn.slides.resampling import resampled, resampling
 
@@ -143,10 +144,13 @@ class TilePipeline:
         for top in range(0, levels.shape[1], _ROWS):
             target[:, top : top + _ROWS] = self._plan.as_stored(levels[:, top : top + _ROWS])
 
-    def _levels_of(self, member: int, core: Box, pixels: Ready) -> NDArray[np.float32]:
-        """Grey levels of the probe that one network predicts."""
-        scaling, sampling = self._plan.scalings[member], self._plan.sampling
-        output = self._predictors[member].run(pixels, sampling.halo, partial(self._scaled, scaling))
+    def _levels_of(self, member: int, core: Box, pixels: Ready, blocks: Blocks | None) -> NDArray[np.float32]:
+        """Grey levels of the probe that one network predicts; its features are compared in the same pass."""
+        scaling, sampling, predictor = self._plan.scalings[member], self._plan.sampling, self._predictors[member]
+        watching = {}
+        if blocks is not None and predictor.training is not None:
+            watching["watch"] = partial(blocks.compare, training=predictor.training)
+        output = predictor.run(pixels, sampling.halo, partial(self._scaled, scaling), **watching)
         levels = sampling.to_core(output, core)
         for top in range(0, len(levels), _ROWS):
             levels[top : top + _ROWS] = scaling.unscale_output(levels[top : top + _ROWS])
@@ -155,16 +159,22 @@ class TilePipeline:
     def levels(self, tile: Tile, pixels: Ready | None = None) -> NDArray[np.float32]:
         """Predict a piece, reading what was not read ahead; when memory runs out, in quarters, as all later pieces.
 
-        Channels of the result are the grey levels of a single network, or mean and standard deviation of several.
+        Channels of the result are the grey levels of a single network, or mean and standard deviation of several, and
+        the distance from the training if that is asked for.
         """
         self._raise_if_stopping()
         if self._too_large(tile):
             return self._in_quarters(tile)
         try:
             pixels = self._read(tile) if pixels is None else pixels
+            blocks = self._blocks(tile.core)
             with self.clock("computing"):
-                members = (self._levels_of(member, tile.core, pixels) for member in range(len(self._predictors)))
+                members = (
+                    self._levels_of(number, tile.core, pixels, blocks) for number in range(len(self._predictors))
+                )
                 levels = next(members)[None] if len(self._predictors) == 1 else mean_and_sd(members)
+                if blocks is not None:
+                    levels = np.concatenate([levels, blocks.on_pixels()[None]])
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -175,6 +185,11 @@ class TilePipeline:
         self.largest_piece = max(self._plan.smallest_piece, self.largest_piece // 2)
         free_memory(self._predictors[0].device)
         return self._in_quarters(tile)
+
+    def _blocks(self, core: Box) -> Blocks | None:
+        plan = self._plan
+        compared = plan.compared
+        return None if compared is None else Blocks(plan.sampling, core, compared, (plan.grid.height, plan.grid.width))
 
     def _too_large(self, tile: Tile) -> bool:
         return max(tile.core.height, tile.core.width) > self.largest_piece

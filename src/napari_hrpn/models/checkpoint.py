@@ -20,6 +20,7 @@ from napari_hrpn.core.files import replaced_file
 from napari_hrpn.models.architectures import architecture_of, built, settings_class
 from napari_hrpn.models.card import ModelCard
 from napari_hrpn.models.checkpoint_header import read_record
+from napari_hrpn.models.training_features import named_tensors, taken_from
 from napari_hrpn.settings.networks import BUNDLED, HRPN, NETWORKS, SYNTHETIC
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from napari_hrpn.models.architectures import NetworkSettings
+    from napari_hrpn.models.training_features import TrainingFeatures
 
 _FORMAT = "napari-hrpn checkpoint 1"
 # headers have some kilobytes; a damaged file may state any length
@@ -50,11 +52,14 @@ class Checkpoint:
         State of the network, batch normalisation included; for GANDA, that of the generator.
     card : ModelCard
         Facts about the training, and the scaling of input and output.
+    features : TrainingFeatures or None
+        What the network has seen, from which a prediction says where a slide is unlike it; None if not known.
     """
 
     settings: NetworkSettings
     weights: Mapping[str, Tensor]
     card: ModelCard = field(default_factory=ModelCard)
+    features: TrainingFeatures | None = None
 
     @property
     def architecture(self) -> str:
@@ -138,6 +143,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
         "card": json.dumps(asdict(checkpoint.card)),
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    tensors |= named_tensors(checkpoint.features)
     with replaced_file(Path(path), sync=False) as partial:
         partial.write_bytes(save(tensors, metadata=header))
 
@@ -224,6 +230,7 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         # on the device "meta", weights have shapes but take no memory, whatever the header states
         with torch.device("meta"):
             expected = built(settings).state_dict()
+        features = taken_from(weights, settings)
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
         msg = f"{path.name} has an invalid header ({error}); expected a checkpoint of napari-hrpn."
         raise CheckpointError(msg) from error
@@ -231,7 +238,7 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
     if len(card.input_roles) != settings.in_channels or len(card.scaling.offsets) != settings.in_channels:
         msg = f"{path.name} has {settings.in_channels} input channels but its card lists {card.input_roles}."
         raise CheckpointError(msg)
-    return Checkpoint(settings, weights, card)
+    return Checkpoint(settings, weights, card, features)
 
 
 def _check_weights(path: Path, network: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

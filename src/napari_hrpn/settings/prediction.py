@@ -119,6 +119,15 @@ class PredictionSettings:
             flag="--resample",
         ),
     ] = False
+    unlike: Annotated[
+        bool,
+        Option(
+            title="Show where the slide is unlike the training",
+            help="Add the channel unlike, with the distance of the network's features from those of its training "
+            "slides: up to 1 as far as these are from each other, above 1 unlike all of them, 0 outside of the tissue.",
+            flag="--unlike",
+        ),
+    ] = False
     output: Annotated[
         Literal["float32", "probe"],
         Option(

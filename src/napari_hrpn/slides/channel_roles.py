@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-SD = "sd"
-"""Name of the second channel of a prediction by an ensemble: the standard deviation between its members."""
+SD, UNLIKE = "sd", "unlike"
+"""Names of further channels of a prediction: the standard deviation of an ensemble, the distance from the training."""
 
 
 def predicted_name(target: str) -> str:
@@ -26,7 +26,22 @@ def predicted_name(target: str) -> str:
 
 def sd_channel(prediction: Slide) -> int | None:
     """Channel of a prediction that has the standard deviation of an ensemble; None if it has none."""
-    return 1 if prediction.channel_names[1:] == (SD,) else None
+    return 1 if _further(prediction)[:1] == (SD,) else None
+
+
+def unlike_channel(prediction: Slide) -> int | None:
+    """Channel of a prediction that has the distance from the training; None if it has none."""
+    return len(prediction.channel_names) - 1 if _further(prediction)[-1:] == (UNLIKE,) else None
+
+
+def is_one_prediction(slide: Slide) -> bool:
+    """Whether a slide has one channel, or the channels of a prediction, of which the first is to be measured."""
+    return len(slide.channel_names) == 1 or bool(_further(slide))
+
+
+def _further(prediction: Slide) -> tuple[str, ...]:
+    names = prediction.channel_names[1:]
+    return names if names in ((SD,), (UNLIKE,), (SD, UNLIKE)) else ()
 
 
 @dataclass(frozen=True)

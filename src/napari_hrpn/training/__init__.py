@@ -18,6 +18,7 @@ from napari_hrpn.training.reports import (
 from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.run_request import RunRequest
 from napari_hrpn.training.train_model import train_model
+from napari_hrpn.training.training_features import with_training_features
 
 __all__ = [
     "Checked",
@@ -45,4 +46,5 @@ __all__ = [
     "recipe_settings",
     "split_slides",
     "train_model",
+    "with_training_features",
 ]

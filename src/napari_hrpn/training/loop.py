@@ -26,6 +26,7 @@ from napari_hrpn.training.learners.learner import SINGLE, learning_rate
 from napari_hrpn.training.reports import EpochRecord, EpochReport, StepReport
 from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.session import Validation, trained_checkpoint
+from napari_hrpn.training.training_features import keep_training_features
 
 if TYPE_CHECKING:
     import threading
@@ -75,6 +76,9 @@ class TrainingLoop:
         with self._network_thread():
             while not self._ends(state):
                 state = yield from self._epoch(state)
+            # before the state says that the training is complete, so that one that is killed here makes up for it
+            if state.is_over(self._settings) and state.best_epoch and self._team.rank == 0:
+                self._computed(keep_training_features, self._material, self._split, self._device)
         if not state.reason:
             state = self._keep(replace(state, complete=state.is_over(self._settings)))
         return self._folder.result(state)

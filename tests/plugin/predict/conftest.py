@@ -31,7 +31,7 @@ DEVICES = (Device("cuda:0", "Fast GPU", 7 * 10**9, 8 * 10**9), Device("cpu", "CP
 def request_of(slide, checkpoint, settings, roles):
     """What the engine records, but for the pixels of the slide."""
     decisive = asdict(settings)
-    for name in ("device", "largest_core", "memory_gb", "region"):
+    for name in ("device", "largest_core", "memory_gb", "region", "unlike"):
         del decisive[name]
     halo = halo_of(checkpoint.settings) if settings.halo is None else settings.halo
     given = {"pixel_size_um": list(slide.pixel_size_um)} if slide.pixel_size_is_given else {}

@@ -18,6 +18,7 @@ from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cluster.task_pool import TaskPool
 from napari_hrpn.inference.engine import Tally
 from napari_hrpn.inference.ensemble import checked_members
+from napari_hrpn.inference.unlike import check_comparable
 from napari_hrpn.settings import PredictionSettings
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def predict_slides(
     machines = Counter(address.rsplit(":", 1)[0] for address in client.nthreads())
     # workers on one machine share its memory
     neighbours = max(machines.values(), default=1)
+    settings = settings or PredictionSettings()
     members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
-    plugin = PredictingWorker(members, settings or PredictionSettings(), neighbours)
+    check_comparable(members, settings)
+    plugin = PredictingWorker(members, settings, neighbours)
     pool = TaskPool(client, plugin)
     # the pool ends its tasks before the run releases the locks, after which another program may write the stores
     with closing(_ClusterRun(pool, requests, members)) as run, pool:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     Scale = Callable[[NDArray[np.generic]], NDArray[np.float32]]
     """Scales grey levels, of a whole tile or a strip of it, to the network's numbers."""
+    Watch = Callable[[list[Tensor]], None]
+    """Is called with the features of all branches, finest first, before they enter the head."""
 
 _BEGINNING_STRIPS = 5
 """With this number, a strip takes as much memory as the rest of the network takes for the whole tile."""
@@ -50,9 +52,11 @@ class StripwiseHRPN:
         # one feature pixel for the stem, one for each block, and one for the transitions, which need an even start
         self._margin = rounded_up(STEM_REDUCTION * (len(network.stage1) + 2), 2 * STEM_REDUCTION)
 
-    def __call__(self, pixels: NDArray[np.generic], crop: int, scale: Scale) -> Tensor:
+    def __call__(self, pixels: NDArray[np.generic], crop: int, scale: Scale, watch: Watch | None = None) -> Tensor:
         """Predict as `HRPN.forward`, for one image of shape (c, y, x) that is scaled strip by strip."""
         branches = self._network.exchanged(self._beginning(pixels, scale))
+        if watch is not None:
+            watch(branches)
         return self._head(branches, crop) if self._head.suits(crop) else self._network.head(branches, crop)
 
     def _beginning(self, pixels: NDArray[np.generic], scale: Scale) -> list[Tensor]:

@@ -21,6 +21,7 @@ from napari_hrpn.settings import PredictionSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from napari_hrpn.models import Checkpoint
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
     from napari_hrpn.slides import SeriesInfo, Slide
 
@@ -254,7 +255,7 @@ class SettingsForm(ProcessorForm):
     def __init__(self) -> None:
         super().__init__(
             PredictionSettings,
-            ["device", "resample"],
+            ["device", "resample", "unlike"],
             ["precision", "core", "halo", "memory_gb", "output"],
         )
         self._about: object = None
@@ -267,9 +268,16 @@ class SettingsForm(ProcessorForm):
         self.insert(0, self.region_box)
         align_titles(self)
         self.fields["resample"].enabled = False
+        self.offer_comparison(())
         self.fields["resample"].tooltip += "\nTicked automatically if the two differ by more than 5 %"
         self.warning_label = ToneLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
+
+    def offer_comparison(self, members: Sequence[Checkpoint]) -> None:
+        """Offer to show where the slide is unlike the training, if all networks have the features of theirs."""
+        field = self.fields["unlike"]
+        field.enabled = bool(members) and all(member.features is not None for member in members)
+        field.value = field.value and field.enabled
 
     def offer_resampling(self, warnings: tuple[str, ...], *, can_resample: bool, about: object) -> None:
         """Warn if the pixel size differs from that of the training, and tick resampling once for each slide."""

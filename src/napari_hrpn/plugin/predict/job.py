@@ -156,6 +156,7 @@ def _request(
         "channels": [roles[role] for role in read.checkpoint.card.stains],
         "pixel_size_um": list(slide.pixel_size_um or ()) if slide.pixel_size_is_given else None,
         **decisive,
+        "unlike": [member.features.digest for member in read.members if member.features] if settings.unlike else None,
     }
 
 

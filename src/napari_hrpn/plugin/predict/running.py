@@ -13,11 +13,13 @@ from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.predict.job import PredictionProgress, predict
 from napari_hrpn.plugin.viewer import (
     KEY,
+    UNLIKE_TRAINING,
     LiveLevels,
     Plane,
     add_hatch,
     camera_centre,
     is_prediction,
+    like_training,
     pixel_shape,
     placement,
     prediction_facts,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.inference import PredictionReport
     from napari_hrpn.plugin.predict.job import Job
-    from napari_hrpn.slides import Slide
+    from napari_hrpn.slides import RegionMask, Slide
 
 _LOOK_MS = 200
 
@@ -80,7 +82,7 @@ class RunningPrediction(QObject):
         dtype = np.dtype(card.dtype if job.settings.output == "probe" else "float32")
         self._channels = [
             LiveLevels([Plane((height, width), dtype, channel) for _, height, width in shapes])
-            for channel in range(2 if job.read.others else 1)
+            for channel in range(1 + bool(job.read.others) + job.settings.unlike)
         ]
         self._levels = self._channels[0]
         found = self._layer_of_store()
@@ -88,6 +90,8 @@ class RunningPrediction(QObject):
         self.layer: Image = self._new_layer(reference) if found is None else self._again(found)
         self.uncertainty = self._uncertainty_layer(reference) if job.read.others else None
         add_hatch(viewer, self.layer, self._levels.loaded)
+        if job.settings.unlike:
+            add_hatch(viewer, self.layer, self._like_training(), UNLIKE_TRAINING)
         self._redraw = redrawing(self.layer)
         self._contrast = share_contrast(self.layer, real)
         self._focus = _Focus()
@@ -172,6 +176,9 @@ class RunningPrediction(QObject):
             "finished": self._levels.loaded,
         }
 
+    def _like_training(self) -> RegionMask:
+        return like_training(self._channels[-1].levels[-1], self._levels.loaded.downsample)
+
     def _follow_camera(self, event: object = None) -> None:  # noqa: ARG002
         self._focus.point = camera_centre(self._viewer, self.layer)
 
@@ -194,6 +201,8 @@ class RunningPrediction(QObject):
         if self.uncertainty is not None:
             _show_values(self.uncertainty, progress.contrast[1])
         update_hatch(self._viewer, self.layer, self._levels.loaded)
+        if self.job.settings.unlike:
+            update_hatch(self._viewer, self.layer, self._like_training(), UNLIKE_TRAINING)
         self.progressed.emit(progress)
 
     def _end(self, outcome: tuple[PredictionReport, Slide | None]) -> None:
@@ -211,6 +220,7 @@ class RunningPrediction(QObject):
         self._stop_following()
         if self._is_new and not self.has_begun:
             remove_hatch(self._viewer, self.layer)
+            remove_hatch(self._viewer, self.layer, UNLIKE_TRAINING)
             for layer in (self.layer, self.uncertainty):
                 if layer is not None and layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)

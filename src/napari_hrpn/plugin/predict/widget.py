@@ -213,6 +213,7 @@ class PredictWidget(DockedWidget):
         read = self.checkpoint_form.chosen
         if read is not None:
             self.slide_form.set_input_roles(read.checkpoint.card.stains)
+            self.settings_form.offer_comparison(read.members)
         self._suggest_for_phantoms()
         job = None
         try:
@@ -307,7 +308,8 @@ class PredictWidget(DockedWidget):
         running = self._running
         self._ended()
         if report.finished == report.total:
-            self._say(f"Done in {time_in_words(report.seconds)}: {report.path}")
+            unlike = "" if report.unlike is None else f"\n{report.unlike.sentence}"
+            self._say(f"Done in {time_in_words(report.seconds)}: {report.path}{unlike}")
         elif running is not None:
             self._say(words_of_the_end(running.progress, running.job.store.name))
 

@@ -34,8 +34,10 @@ from napari_hrpn.plugin.viewer.open_slides import (
     slides_in,
 )
 from napari_hrpn.plugin.viewer.predictions import (
+    UNLIKE_TRAINING,
     add_hatch,
     hatch_of,
+    like_training,
     newest_prediction,
     remove_hatch,
     settle_soon,
@@ -58,6 +60,7 @@ from napari_hrpn.plugin.viewer.slides_as_layers import (
 
 __all__ = [
     "KEY",
+    "UNLIKE_TRAINING",
     "LayerData",
     "LiveLevels",
     "Plane",
@@ -80,6 +83,7 @@ __all__ = [
     "is_same_slide",
     "layer_colour",
     "layers_of",
+    "like_training",
     "make_room",
     "newest_prediction",
     "pixel_shape",

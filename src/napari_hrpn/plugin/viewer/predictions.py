@@ -1,4 +1,4 @@
-"""Layers of predictions: the contrast of the real probe, and a hatch where nothing is predicted yet."""
+"""Layers of predictions: the contrast of the real probe, hatches where nothing is predicted yet or little is known."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from napari_hrpn.plugin.viewer.open_slides import (
     unwrapped,
 )
 from napari_hrpn.plugin.viewer.slides_as_layers import UNCERTAINTY, slider_range
-from napari_hrpn.slides import guess_roles, slide_identity
+from napari_hrpn.slides import RegionMask, guess_roles, slide_identity
+from napari_hrpn.slides.channel_roles import unlike_channel
 
 if TYPE_CHECKING:
     import napari
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
-    from napari_hrpn.slides import RegionMask, Slide
+    from napari_hrpn.slides import Slide
 
 _STRIPE_PX = 8
-_GREY = (150, 150, 150)
 _MOST_REPEATS, _LARGEST_PX = 16, 1024
-_STRIPE_ALPHA, _GROUND_ALPHA = 110, 40
+NOT_YET, UNLIKE_TRAINING = "not yet predicted", "unlike training"
+# colour of each hatch, opacity of its stripes, and of the ground between them
+_HATCHES = {NOT_YET: ((150, 150, 150), 110, 40), UNLIKE_TRAINING: ((240, 130, 30), 170, 0)}
 _shared: WeakKeyDictionary[Image, _SharedContrast] = WeakKeyDictionary()
 
 
@@ -120,6 +122,8 @@ def _settle(viewer: napari.Viewer) -> None:
         finished = finished_part(layer)
         if finished is not None and hatch_of(viewer, layer) is None:
             add_hatch(viewer, layer, finished)
+        if (like := _stored_likeness(layer)) is not None and hatch_of(viewer, layer, UNLIKE_TRAINING) is None:
+            add_hatch(viewer, layer, like, UNLIKE_TRAINING)
 
 
 def _join(layer: Image, shown: list[Image], probe: int | None) -> None:
@@ -150,9 +154,18 @@ def finished_part(layer: Image) -> RegionMask | None:
     return None if facts.get("complete") else facts.get("finished")
 
 
-def hatch_of(viewer: ViewerModel, predicted: Image) -> Image | None:
-    """The hatch of a prediction."""
-    return _helper_of(viewer, predicted, "hatch")
+def _stored_likeness(layer: Image) -> RegionMask | None:
+    """Where the slide of an opened prediction is like the training; None if that was not asked for."""
+    slide = slide_of(layer)
+    channel = None if slide is None else unlike_channel(slide)
+    if slide is None or channel is None:
+        return None
+    return like_training(slide.levels[-1][channel].compute(), slide.downsample(len(slide.levels) - 1))
+
+
+def hatch_of(viewer: ViewerModel, predicted: Image, kind: str = NOT_YET) -> Image | None:
+    """A hatch of a prediction."""
+    return _helper_of(viewer, predicted, kind)
 
 
 def uncertainty_of(viewer: ViewerModel, predicted: Image) -> Image | None:
@@ -166,49 +179,54 @@ def _helper_of(viewer: ViewerModel, predicted: Image, kind: str) -> Image | None
     return next((one for facts, one in found if facts.get("helper") == kind and facts.get("path") == path), None)
 
 
-def add_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:
-    """Add a layer that hatches where nothing is predicted yet; its image is small, as a coarse level."""
-    remove_hatch(viewer, predicted)
-    shown, downsample = _fine_enough(finished, pixel_shape(predicted))
+def add_hatch(viewer: ViewerModel, predicted: Image, clear: RegionMask, kind: str = NOT_YET) -> None:
+    """Add a layer that hatches what is not clear; its image is small, as a coarse level."""
+    remove_hatch(viewer, predicted, kind)
+    shown, downsample = _fine_enough(clear, pixel_shape(predicted))
     selected = set(viewer.layers.selection)
     viewer.add_image(
-        _hatched(shown),
+        _hatched(shown, kind),
         **coarse_placement(predicted, downsample),
-        name=f"{predicted.name}, not yet predicted",
+        name=f"{predicted.name}, {kind}",
         rgb=True,
         blending="translucent_no_depth",
-        metadata={KEY: {"prediction": {**prediction_facts(predicted), "helper": "hatch"}}},
+        metadata={KEY: {"prediction": {**prediction_facts(predicted), "helper": kind}}},
     )
     viewer.layers.selection = selected
 
 
-def update_hatch(viewer: ViewerModel, predicted: Image, finished: RegionMask) -> None:
+def update_hatch(viewer: ViewerModel, predicted: Image, clear: RegionMask, kind: str = NOT_YET) -> None:
     """Update a hatch; if the user has removed it, nothing is added."""
-    hatch = hatch_of(viewer, predicted)
+    hatch = hatch_of(viewer, predicted, kind)
     if hatch is not None:
-        hatch.data = _hatched(_fine_enough(finished, pixel_shape(predicted))[0])
+        hatch.data = _hatched(_fine_enough(clear, pixel_shape(predicted))[0], kind)
 
 
-def remove_hatch(viewer: ViewerModel, predicted: Image) -> None:
-    """Remove the hatch of a prediction, if there is one."""
-    hatch = hatch_of(viewer, predicted)
+def remove_hatch(viewer: ViewerModel, predicted: Image, kind: str = NOT_YET) -> None:
+    """Remove a hatch of a prediction, if there is one."""
+    hatch = hatch_of(viewer, predicted, kind)
     if hatch is not None:
         viewer.layers.remove(hatch)
 
 
-def _fine_enough(finished: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[float, float]]:
+def like_training(distances: NDArray[np.generic], downsample: tuple[float, float]) -> RegionMask:
+    """Where a coarse level of the distances from the training has none that its own slides do not have."""
+    return RegionMask(np.asarray(distances) <= 1, downsample)
+
+
+def _fine_enough(clear: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[float, float]]:
     """A mask whose pixels are small enough for stripes, cut to the slide, and their size."""
-    repeats = max(1, min(_MOST_REPEATS, _LARGEST_PX // max(finished.mask.shape)))
-    down, across = (square / repeats for square in finished.downsample)
-    whole = finished.mask.repeat(repeats, axis=0).repeat(repeats, axis=1)
+    repeats = max(1, min(_MOST_REPEATS, _LARGEST_PX // max(clear.mask.shape)))
+    down, across = (square / repeats for square in clear.downsample)
+    whole = clear.mask.repeat(repeats, axis=0).repeat(repeats, axis=1)
     return whole[: round(shape[0] / down) or 1, : round(shape[1] / across) or 1], (down, across)
 
 
-def _hatched(finished: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Draw the hatch of the unfinished parts as an image with transparency."""
-    height, width = finished.shape
+def _hatched(clear: NDArray[np.bool_], kind: str) -> NDArray[np.uint8]:
+    """Draw a hatch of what is not clear as an image with transparency."""
+    (height, width), (colour, stripe, ground) = clear.shape, _HATCHES[kind]
     is_stripe = np.add.outer(np.arange(height), np.arange(width)) % _STRIPE_PX < _STRIPE_PX // 2
     picture = np.empty((height, width, 4), np.uint8)
-    picture[..., :3] = _GREY
-    picture[..., 3] = np.where(finished, 0, np.where(is_stripe, _STRIPE_ALPHA, _GROUND_ALPHA))
+    picture[..., :3] = colour
+    picture[..., 3] = np.where(clear, 0, np.where(is_stripe, stripe, ground))
     return picture

@@ -23,7 +23,7 @@ from napari_hrpn.slides import (
     guess_roles,
     prediction_record,
 )
-from napari_hrpn.slides.channel_roles import sd_channel
+from napari_hrpn.slides.channel_roles import is_one_prediction, sd_channel, unlike_channel
 from napari_hrpn.slides.lazy_pixels import accepted_dtype
 
 if TYPE_CHECKING:
@@ -82,13 +82,15 @@ def slide_layers(
             "metadata": {KEY: {"slide": slide, "channel": channel}},
         }
         layers.append((data.pop("data"), {**data, **shared, **about}, "image"))
-    uncertain = sd_channel(slide)
-    if len(layers) == 1 or uncertain is not None:
+    if is_one_prediction(slide):
         layers[0][1].update(_prediction_attributes(slide, title))
     shown = layers[0][1]["metadata"][KEY]
-    if uncertain is not None and "prediction" in shown:
+    if "prediction" not in shown:
+        return layers
+    if (uncertain := sd_channel(slide)) is not None:
         layers[uncertain][1].update(uncertainty_attributes(layers[0][1]["name"], shown["prediction"]))
-    return layers
+    # the distance from the training is shown as a hatch, which is added once the layers are in a viewer
+    return layers[: unlike_channel(slide)]
 
 
 def uncertainty_attributes(prediction: str, facts: dict[str, Any]) -> dict[str, Any]:
