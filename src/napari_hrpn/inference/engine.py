@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.core import Tile
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.plan import Plan
@@ -138,6 +139,7 @@ def predict_slide(
     settings: PredictionSettings | None = None,
     *,
     roles: Mapping[str, int] | None = None,
+    errors: ErrorModel | None = None,
     overwrite: bool = False,
     focus: Focus | None = None,
     stop: threading.Event | None = None,
@@ -158,6 +160,9 @@ def predict_slide(
         How to predict it.
     roles : mapping of str to int, optional
         Channel of each input role, such as ``{"nuclei": 0, "vessels": 1}``; guessed from the names if left out.
+    errors : ErrorModel, optional
+        Errors of these networks on tumours that they have not learnt from, such as those of a study. Then "sd" is
+        nowhere smaller than these errors at the predicted grey level; a single network has this channel, too.
     overwrite : bool
         Replace a prediction made from another slide, checkpoint or settings.
     focus : callable, optional
@@ -184,7 +189,7 @@ def predict_slide(
     members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
     device = choose_device(settings.device).name
     predictors = [Predictor(member, device, settings.precision) for member in members]
-    plan = make_plan(slide, members, predictors, path, settings, roles, is_watched=focus is not None)
+    plan = make_plan(slide, members, predictors, path, settings, roles, errors=errors, is_watched=focus is not None)
     with closing(Tally(slide, plan, members, path, overwrite=overwrite)) as tally:
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
         run = TilePipeline(plan, slide, predictors, tally.store, stop or threading.Event(), chunks)
@@ -257,7 +262,7 @@ class Tally:
             plan.request,
             dtype=plan.dtype,
             name=predicted_name(members[0].card.target),
-            has_sd=len(members) > 1,
+            has_sd=len(members) > 1 or plan.errors is not None,
             title=ensemble_title(members),
             overwrite=overwrite,
         )

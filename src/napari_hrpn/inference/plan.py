@@ -15,7 +15,7 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import ensemble_digest
+from napari_hrpn.inference.ensemble import ensemble_digest, error_facts
 from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.predictor import Device, Predictor
     from napari_hrpn.models import Checkpoint, IntensityScaling
@@ -62,7 +63,8 @@ class Plan:
     largest_piece: int
     smallest_piece: int
     tissue: RegionMask | None  # None if glass is computed as well
-    background: tuple[float, ...]  # What fills glass: grey level of the probe, and between networks its deviation
+    background: tuple[float, ...]  # What fills glass: grey level of the probe, and its deviation if there is one
+    errors: ErrorModel | None  # Of the networks on tumours that they have not learnt from; None if not known
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
     fit: Fit  # How far the slide is from those trained on
@@ -98,6 +100,7 @@ def make_plan(
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
     *,
+    errors: ErrorModel | None = None,
     is_watched: bool = False,
 ) -> Plan:
     """Check that slide, checkpoints and settings fit together, and decide everything else."""
@@ -112,16 +115,15 @@ def make_plan(
     level, level_factors = _read_from(slide, checkpoint, settings)
     down, across = slide.downsample(level)
     factors = level_factors[0] / down, level_factors[1] / across
-    reach = max(predictor.halo for predictor in predictors)
-    halo = rounded_up(reach if settings.halo is None else settings.halo, stride)
+    halo = rounded_up(max(one.halo for one in predictors) if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
-    is_affordable = _within_budget(predictors, factors, halo, budget)
+    is_affordable = _within_budget(predictors, factors, halo, budget, has_sd=bool(errors) or len(members) > 1)
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
     # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
-    blank = levels if settings.skip_blank else None
+    blank = with_derived(card, levels) if settings.skip_blank and levels is not None else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
     return Plan(
@@ -135,9 +137,11 @@ def make_plan(
         largest_piece=_largest_piece(core, smallest, is_affordable),
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
-        background=background_answer(predictors, scalings, None if blank is None else with_derived(card, blank)),
+        background=background_answer(predictors, scalings, blank, errors),
+        errors=errors,
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
+        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level)
+        | error_facts(errors),
         fit=fit,
         warnings=_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )
@@ -271,13 +275,13 @@ def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: boo
 
 
 def _within_budget(
-    predictors: Sequence[Predictor], factors: tuple[float, float], halo: int, budget: float
+    predictors: Sequence[Predictor], factors: tuple[float, float], halo: int, budget: float, *, has_sd: bool
 ) -> Callable[[int], bool]:
     """Whether the memory suffices to run the networks on a core of some side with its halo, one after the other."""
 
     def is_affordable(core: int) -> bool:
         """Whether a core of this side fits."""
-        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(predictors) > 1 else 0
+        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if has_sd else 0
         seen = [core * factor + 2 * halo for factor in factors]
         return max(predictor.bytes_for(*seen) for predictor in predictors) + statistics <= budget
 

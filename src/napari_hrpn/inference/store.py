@@ -44,7 +44,7 @@ _SD_COLOUR = "FFFFFF"
 
 
 class PredictionStore:
-    """A prediction that is filled tile by tile: one channel, or two with the deviation of an ensemble.
+    """A prediction that is filled tile by tile: one channel, or two with its standard deviation.
 
     `PredictionStore.open` opens one for recording tiles, under a lock until `close`. The constructor takes no lock: it
     is for reading, and for workers that write chunks while another process records. The pixels are in the zarr arrays
@@ -97,7 +97,7 @@ class PredictionStore:
         name : str
             Name of the predicted channel.
         has_sd : bool
-            Whether a second channel has the standard deviation between the members of an ensemble.
+            Whether a second channel has the standard deviation of the prediction.
         title : str
             Title of the checkpoint, for people.
         overwrite : bool

@@ -20,7 +20,7 @@ from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance
 from napari_hrpn.core import Box, Stopped, reflected
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
-from napari_hrpn.inference.ensemble import mean_and_sd
+from napari_hrpn.inference.ensemble import mean_and_sd, with_error_model
 from napari_hrpn.slides import known_pixels, with_known_pixels
 from napari_hrpn.slides.resampling import resampled, resampling
 
@@ -156,7 +156,8 @@ class TilePipeline:
     def _predicted(self, tile: Tile, pixels: Ready | None) -> NDArray[np.float32]:
         """Predict a piece; when memory runs out, in quarters, and from then on in smaller pieces.
 
-        Channels of the result are the grey levels of a single network, or mean and standard deviation of several.
+        Channels of the result are the grey levels of a single network, or mean and standard deviation of several or of
+        the errors on held-out tumours.
         """
         self._raise_if_stopping()
         if self._too_large(tile):
@@ -166,6 +167,7 @@ class TilePipeline:
             with self.clock("computing"):
                 members = (self._levels_of(member, tile.core, pixels) for member in range(len(self._predictors)))
                 levels = next(members)[None] if len(self._predictors) == 1 else mean_and_sd(members)
+                levels = with_error_model(levels, self._plan.errors)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

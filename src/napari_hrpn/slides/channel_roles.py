@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 SD = "sd"
-"""Name of the second channel of a prediction by an ensemble: the standard deviation between its members."""
+"""Name of the second channel of a prediction: its standard deviation, between networks or of their errors."""
 
 
 def predicted_name(target: str) -> str:
@@ -25,7 +25,7 @@ def predicted_name(target: str) -> str:
 
 
 def sd_channel(prediction: Slide) -> int | None:
-    """Channel of a prediction that has the standard deviation of an ensemble; None if it has none."""
+    """Channel of a prediction that has its standard deviation; None if it has none."""
     return 1 if prediction.channel_names[1:] == (SD,) else None
 
 
