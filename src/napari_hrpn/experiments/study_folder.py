@@ -180,8 +180,9 @@ def fold_checkpoints(folder: Path) -> tuple[Path, ...]:
     runs = {row.fold: row for row in networks if row.model == networks[0].model}
     missing = [fold for fold in folds if fold not in runs]
     if missing:
+        which = "final network" if rows[0].part == "test" else f"network without {missing[0]}"
         msg = (
-            f"the study in {folder} is not finished: there is no network for the fold {missing[0]} yet; run "
+            f"the study in {folder} is not finished: there is no {which} yet; run "
             "napari-hrpn cross-validate again to resume it."
         )
         raise StudyError(msg)

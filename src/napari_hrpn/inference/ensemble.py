@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -65,13 +65,6 @@ def _differ(number: int, what: str, found: object, expected: object) -> Predicti
 def ensemble_digest(digests: Sequence[str]) -> str:
     """Hash of an ensemble, of the form of a checkpoint's; that of a single checkpoint stays its own."""
     return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()[:16]
-
-
-def error_facts(errors: ErrorModel | None) -> dict[str, Any]:
-    """Error model as it is recorded with a prediction, if there is one; lists, as JSON gives them back."""
-    if errors is None:
-        return {}
-    return {"error_model": {"tumours": errors.tumours, "predicted": [*errors.predicted], "sd": [*errors.sd]}}
 
 
 def ensemble_title(members: Sequence[Checkpoint]) -> str:

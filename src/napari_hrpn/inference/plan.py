@@ -15,7 +15,7 @@ from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import ensemble_digest, error_facts
+from napari_hrpn.inference.ensemble import ensemble_digest
 from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.predictor import choose_device, computes_in
 from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
@@ -141,7 +141,7 @@ def make_plan(
         errors=errors,
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
         request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level)
-        | error_facts(errors),
+        | ({} if errors is None else {"error_model": errors.facts}),
         fit=fit,
         warnings=_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )

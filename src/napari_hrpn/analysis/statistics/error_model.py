@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,11 @@ class ErrorModel:
         if not (is_usable and (np.diff(levels) > 0).all() and (sds >= 0).all()):
             msg = f"an error model has the grey levels {self.predicted} and the standard deviations {self.sd}"
             raise AnalysisError(msg)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """All of it, as JSON gives it back."""
+        return {"tumours": self.tumours, "predicted": [*self.predicted], "sd": [*self.sd]}
 
     def sd_at(self, predicted: NDArray[np.floating]) -> NDArray[np.float64]:
         """Interpolate linearly between the bins; constant beyond the first and the last one.

@@ -80,13 +80,13 @@ class RunningPrediction(QObject):
         dtype = np.dtype(card.dtype if job.settings.output == "probe" else "float32")
         self._channels = [
             LiveLevels([Plane((height, width), dtype, channel) for _, height, width in shapes])
-            for channel in range(2 if job.read.others else 1)
+            for channel in range(2 if job.read.has_sd else 1)
         ]
         self._levels = self._channels[0]
         found = self._layer_of_store()
         self._is_new = found is None
         self.layer: Image = self._new_layer(reference) if found is None else self._again(found)
-        self.uncertainty = self._uncertainty_layer(reference) if job.read.others else None
+        self.uncertainty = self._uncertainty_layer(reference) if job.read.has_sd else None
         add_hatch(viewer, self.layer, self._levels.loaded)
         self._redraw = redrawing(self.layer)
         self._contrast = share_contrast(self.layer, real)
