@@ -167,7 +167,7 @@ def test_a_single_network_has_a_deviation_if_its_errors_are_known(
     assert path.parent.name == "hrpn-nuclei+vessels-1-branch-final"
     slide = study.source.parent / "T1.ome.tif"
     assert run(["predict", str(slide), "--study", str(out), "--device", "cpu", "-o", str(tmp_path / "a")]) == 0
-    assert open_slide(tmp_path / "a" / "T1.predicted.ome.zarr").channel_names == ("predicted QD", "sd")
+    assert open_slide(tmp_path / "a" / "T1.predicted.ome.zarr").channel_names == ("predicted probe", "sd")
     (out / "uncertainty.json").unlink()
     with pytest.raises(StudyError, match=r"too few networks for an ensemble \(1\)"):
         fold_checkpoints(out)

@@ -113,7 +113,8 @@ def _saved(folder: Path) -> list[dict[str, Any]]:
     path = folder / UNCERTAINTY
     content = saved_json(path, StudyError) or {"format": _FORMAT, "networks": []}
     networks = content.get("networks")
-    if content.get("format") != _FORMAT or not isinstance(networks, list):
+    is_ours = content.get("format") == _FORMAT and isinstance(networks, list)
+    if not (is_ours and all(isinstance(network, dict) for network in networks)):
         msg = f"{path} was not written by this version; delete it, and run napari-hrpn cross-validate again."
         raise StudyError(msg)
     return networks
