@@ -112,7 +112,7 @@ def _networks(experiments: Sequence[Experiment]) -> list[list[Experiment]]:
 def _saved(folder: Path) -> list[dict[str, Any]]:
     path = folder / UNCERTAINTY
     content = saved_json(path, StudyError) or {"format": _FORMAT, "networks": []}
-    networks = content.get("networks")
+    networks: list[dict[str, Any]] = content.get("networks", [])
     is_ours = content.get("format") == _FORMAT and isinstance(networks, list)
     if not (is_ours and all(isinstance(network, dict) for network in networks)):
         msg = f"{path} was not written by this version; delete it, and run napari-hrpn cross-validate again."
@@ -128,7 +128,8 @@ def _held_out_pixels(
     experiment: Experiment, checkpoint: Checkpoint, run: Path, reference: TrainingSettings, stop: threading.Event
 ) -> Generator[TileReport | Progress, None, dict[str, _Pixels]]:
     """Real and predicted grey levels of the tissue of each tumour that a network has not learnt from."""
-    measured, found = experiment.fold.measured, {}
+    measured = experiment.fold.measured
+    found: dict[str, list[_Pixels]] = {}
     slides = Counter(slide.entry.tumour_id for slide in measured)
     for slide in measured:
         tumour = slide.entry.tumour_id

@@ -112,4 +112,5 @@ def _quantiles(
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order])
     ranks = np.searchsorted(cumulative, shares * cumulative[-1] * (1 - _ROUNDING))
-    return values[order][ranks]
+    reached: NDArray[np.float64] = values[order][ranks]
+    return reached
