@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from validation import phantom, slide_table
@@ -28,6 +29,11 @@ from napari_hrpn.experiments import fold_checkpoints
 from napari_hrpn.settings import EvaluationSettings
 from napari_hrpn.slides import open_slide, write_ome_zarr
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.analysis.statistics.uncertainty import DecileCoverage
+
 FIRST_TEST_SEED = 101
 KEYS = (f"coverage_{SCORED}", f"width_{SCORED}", "crps")
 
@@ -39,7 +45,15 @@ def made(seed: int, arguments: argparse.Namespace) -> Path:
     return path
 
 
-def measured(real: Path, predicted: Path) -> tuple[dict[str, float], dict[str, list[float]]]:
+def by_tenth(rows: Sequence[DecileCoverage]) -> np.ndarray:
+    """Coverage of 80 % in each tenth of the grey levels; NaN for one without pixels."""
+    shares = np.full(10, np.nan)
+    for one in rows:
+        shares[one.decile - 1] = one.coverage[LEVELS.index(SCORED)]
+    return shares
+
+
+def measured(real: Path, predicted: Path) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Metrics of a prediction over the tissue, and the coverage in each tenth of the grey levels."""
     slide, prediction = open_slide(real), open_slide(predicted)
     comparison = SlideComparison(
@@ -53,10 +67,9 @@ def measured(real: Path, predicted: Path) -> tuple[dict[str, float], dict[str, l
     assert found.tissue is not None
     assert found.uncertainty is not None
     values = {metric.key: metric.value(found.tissue) for metric in METRICS if metric.key in KEYS}
-    level = LEVELS.index(SCORED)
     tenths = {
-        kind: [row.coverage[level] for row in rows]
-        for kind, rows in (("predicted", found.uncertainty.predicted_deciles), ("real", found.uncertainty.deciles))
+        "predicted": by_tenth(found.uncertainty.predicted_deciles),
+        "real": by_tenth(found.uncertainty.deciles),
     }
     return {key: float(value) for key, value in values.items() if value is not None}, tenths
 
@@ -67,11 +80,11 @@ def row(title: str, real: list[Path], folder: Path) -> str:
         *(measured(path, folder / f"{path.name.split('.')[0]}.predicted.ome.zarr") for path in real), strict=True
     )
     coverage, width, crps = (np.array([one[key] for one in numbers]) for key in KEYS)
-    means = [np.mean([one[kind] for one in tenths], axis=0) for kind in ("predicted", "real")]
+    means = [np.ma.masked_invalid([one[kind] for one in tenths]).mean(axis=0) for kind in ("predicted", "real")]
     cells = [
         title,
         f"{coverage.mean():.3f} ({coverage.min():.3f} to {coverage.max():.3f})",
-        *(" ".join(f"{share:.2f}" for share in by_tenth) for by_tenth in means),
+        *(" ".join(f"{share:.2f}" for share in shares.filled(np.nan)) for shares in means),
         f"{width.mean():.3g}",
         f"{crps.mean():.3g}",
     ]

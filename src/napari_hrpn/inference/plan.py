@@ -119,7 +119,6 @@ def make_plan(
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
     is_affordable = _within_budget(predictors, factors, halo, budget, has_sd=bool(errors) or len(members) > 1)
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
-    # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
@@ -289,7 +288,7 @@ def _within_budget(
 
 
 def _recorded_core(path: Location) -> int | None:
-    """Side of the cores of a prediction that is resumed; None for a new one."""
+    """Side of the cores of a prediction that is resumed, which is part of its request; None for a new one."""
     core = (recorded_request(path) or {}).get("core")
     return core if isinstance(core, int) else None
 
