@@ -135,6 +135,7 @@ def test_prediction_is_aligned_and_a_second_run_does_nothing(
     assert "already complete" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:the study does not say")
 def test_several_checkpoints_or_a_study_make_a_prediction_with_its_deviation(
     tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

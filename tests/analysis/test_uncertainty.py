@@ -91,11 +91,13 @@ def test_numbers_are_those_of_the_pixels_in_memory(pixels, chunk) -> None:
         assert numbers["crps"] == pytest.approx(crps(error, sd[inside]).mean(), rel=1e-12)
 
 
-def test_deciles_and_spread_are_those_of_the_pixels_in_memory(pixels) -> None:
-    y, (mean, sd) = pixels[0].astype(np.float64), pixels[1].astype(np.float64)
-    mask, found = evaluated(*pixels, 64)
-    y, error, sd = y[mask], np.abs(y - mean)[mask], sd[mask]
-    deciles = found.uncertainty.deciles
+@pytest.mark.parametrize("by", ["deciles", "predicted_deciles"])
+def test_deciles_are_those_of_the_pixels_in_memory(pixels, by) -> None:
+    prediction = np.stack([np.rint(pixels[1][0]), pixels[1][1]])
+    y, (mean, sd) = pixels[0].astype(np.float64), prediction.astype(np.float64)
+    mask, found = evaluated(pixels[0], prediction, 64)
+    y, error, sd = (y if by == "deciles" else mean)[mask], np.abs(y - mean)[mask], sd[mask]
+    deciles = getattr(found.uncertainty, by)
     assert [row.decile for row in deciles] == list(range(1, 11))
     assert sum(row.n for row in deciles) == y.size
     for before, after in pairwise(deciles):
@@ -108,6 +110,12 @@ def test_deciles_and_spread_are_those_of_the_pixels_in_memory(pixels) -> None:
     dark, bright = deciles[1].coverage[1], deciles[-2].coverage[1]
     assert dark == pytest.approx(0.8, abs=0.04)
     assert bright < 0.4
+
+
+def test_spread_is_that_of_the_pixels_in_memory(pixels) -> None:
+    y, (mean, sd) = pixels[0].astype(np.float64), pixels[1].astype(np.float64)
+    mask, found = evaluated(*pixels, 64)
+    y, error, sd = y[mask], np.abs(y - mean)[mask], sd[mask]
     assert sum(row.n for row in found.uncertainty.spread) == y.size
     for row in found.uncertainty.spread:
         edge = 2.0 ** (math.floor(2 * math.log2(row.sd)) / 2) if row.sd else 0.0
@@ -131,7 +139,8 @@ def test_percentiles_of_the_ratio_are_at_most_a_bin_too_large(pixels) -> None:
 def test_floating_point_images_have_deciles_too(pixels) -> None:
     y = pixels[0] + np.random.default_rng(3).random(SIZE).astype(np.float32)
     _, found = evaluated(y.astype(np.float32), pixels[1], 512)
-    assert [row.n for row in found.uncertainty.deciles] == pytest.approx([7020] * 10, abs=30)
+    for deciles in (found.uncertainty.deciles, found.uncertainty.predicted_deciles):
+        assert [row.n for row in deciles] == pytest.approx([7020] * 10, abs=30)
 
 
 def test_a_single_network_has_none_of_these_numbers(pixels) -> None:

@@ -41,14 +41,16 @@ def test_json_tables_page_and_terminal_have_the_uncertainty_of_the_ensemble_alon
     assert printed.count("error by SD: ") == printed.count("CRPS") == 1
     assert {"crps", "width_80", "interval_score_80", "coverage_95"} <= found["rois"][0].keys()
     assert sum(row["n"] for row in found["uncertainty"]["deciles"]) == inside.sum()
+    assert sum(row["n"] for row in found["uncertainty"]["predicted_deciles"]) == inside.sum()
     assert sum(row["n"] for row in found["uncertainty"]["spread"]) == inside.sum()
     assert "uncertainty" not in single
     assert "crps" not in single["tissue"]
     regions = pd.read_csv(folder / "tables" / "regions.csv").set_index(["prediction", "region"])
     assert regions.loc[("ensemble", "tissue"), "coverage_80"] == found["tissue"]["coverage_80"]
     assert np.isnan(regions.loc[("good", "tissue"), "coverage_80"])
-    deciles = pd.read_csv(folder / "tables" / "uncertainty_deciles.csv")
-    assert deciles.to_dict("records") == [{"prediction": "ensemble", **row} for row in found["uncertainty"]["deciles"]]
+    for kind in ("deciles", "predicted_deciles"):
+        table = pd.read_csv(folder / "tables" / f"uncertainty_{kind}.csv")
+        assert table.to_dict("records") == [{"prediction": "ensemble", **row} for row in found["uncertainty"][kind]]
     assert (folder / "tables" / "uncertainty_spread.parquet").is_file()
     page = (folder / "evaluation.html").read_text("utf-8")
     assert page.index(">Uncertainty</h2>") < page.index(">Figures</h2>")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_hrpn.analysis import ErrorModel
 from napari_hrpn.core import drive
 from napari_hrpn.inference import (
     PredictionError,
@@ -232,3 +233,43 @@ def test_the_fit_is_that_of_the_member_whose_training_the_slide_is_least_like(so
     with pytest.warns(PredictionWarning, match="is unlike the slides trained on"):
         report = drive(steps)
     assert report.fit == fits[1]
+
+
+ERRORS = ErrorModel(3, (-40.0, 10.0, 25.0, 60.0), (0.5, 0.1, 4.0, 1.0))
+
+
+def test_the_deviation_is_nowhere_smaller_than_the_errors_at_the_predicted_level(members, source, tmp_path):
+    slide = make_slide(1030, 530, source, blank=300)
+    settings = replace(PLAIN, skip_blank=True)
+    plain = run(slide, members, tmp_path / "plain", settings)
+    levels, usual = np.quantile(plain[0, :, 300:], (0.1, 0.5, 0.9)).tolist(), float(np.median(plain[1, :, 300:]))
+    errors = ErrorModel(3, tuple(levels), (0.2 * usual, 3 * usual, 0.2 * usual))
+    found = run(slide, members, tmp_path / "found", settings, errors=errors)
+    np.testing.assert_array_equal(found[0], plain[0])
+    expected = np.maximum(plain[1], np.interp(plain[0], errors.predicted, errors.sd))
+    np.testing.assert_allclose(found[1], expected, rtol=1e-6)
+    assert 0.05 < (found[1] > plain[1])[:, 300:].mean() < 0.95
+    whole = run(slide, members, tmp_path / "large", replace(settings, core=1536), errors=errors)
+    assert np.abs(found - whole).max() <= 1e-5 * np.ptp(whole)
+    record = prediction_record(tmp_path / "found")
+    assert record is not None
+    assert record.request["error_model"] == errors.facts
+    with pytest.raises(PredictionError, match="holds a prediction"):
+        run(slide, members, tmp_path / "found", settings)
+
+
+def test_one_network_with_known_errors_has_a_deviation_in_quarters_too(source, tmp_path, monkeypatch):
+    from napari_hrpn.inference.predictor import Predictor
+
+    slide, predict = make_slide(512, 512, source), Predictor.run
+    (single,) = run(slide, member(0), tmp_path / "single")
+
+    def scarce(self, pixels, crop, scale):
+        if pixels.shape[-1] > 512:
+            raise MemoryError
+        return predict(self, pixels, crop, scale)
+
+    monkeypatch.setattr(Predictor, "run", scarce)
+    mean, sd = run(slide, member(0), tmp_path / "quarters", errors=ERRORS)
+    assert np.abs(mean - single).max() <= 1e-5 * np.ptp(single)
+    np.testing.assert_allclose(sd, np.interp(mean, ERRORS.predicted, ERRORS.sd), rtol=1e-6)

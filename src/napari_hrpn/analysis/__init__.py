@@ -47,6 +47,7 @@ from napari_hrpn.analysis.statistics.distributions import (
     quantile_pairs,
     wasserstein,
 )
+from napari_hrpn.analysis.statistics.error_model import ErrorModel
 from napari_hrpn.analysis.statistics.feature_ranking import rank_features
 from napari_hrpn.analysis.statistics.heterogeneity import (
     ChannelHeterogeneity,
@@ -105,6 +106,7 @@ __all__ = [
     "ComparedPixels",
     "DistributionComparison",
     "DoseCalibration",
+    "ErrorModel",
     "EvaluationPart",
     "EvaluationReport",
     "EvaluationSettings",

@@ -42,8 +42,8 @@ def cross_validate(
 
     STUDY.toml names the slides, their tumours and the models; the manual's page on cross-validation has an example.
     Writes into DIR: results.csv and results.parquet (a row per model, fold, slide and region), table.md, table.csv,
-    figures/, and a folder in runs/ for each network. To resume a study that was stopped or killed, run the same
-    command again.
+    figures/, uncertainty.json (errors on the held-out tumours, for predict --study), and a folder in runs/ for each
+    network. To resume a study that was stopped or killed, run the same command again.
 
     \b
     Examples:

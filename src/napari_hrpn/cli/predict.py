@@ -31,6 +31,7 @@ from napari_hrpn.settings.networks import BUNDLED, SYNTHETIC
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.core import Box
     from napari_hrpn.inference import PredictionReport, TileReport
     from napari_hrpn.inference.cluster import EndedSlide, SlideRequest, TileOfMany
@@ -46,6 +47,10 @@ CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help
 _MEMBERS_HELP = (
     f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
     "between them."
+)
+_STUDY_HELP = (
+    "Folder of a finished study: its networks of all folds are the ensemble, and the deviation is nowhere smaller than "
+    "their errors on held-out tumours."
 )
 
 
@@ -65,7 +70,7 @@ def predict(
     checkpoint: Annotated[list[str] | None, typer.Option(metavar="CHECKPOINT", help=_MEMBERS_HELP)] = None,
     study: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder of a finished study: its networks of all folds are the ensemble."),
+        typer.Option(metavar="DIR", help=_STUDY_HELP),
     ] = None,
     region: Annotated[
         str | None, typer.Option(metavar="Y0:Y1,X0:X1", help="Predict only the tiles that contain any of these pixels.")
@@ -111,6 +116,7 @@ def predict(
         _check_roles(members[0], channels)
         request = _Request(members, settings, channels, opening(plane), overwrite, profile)
         request.is_default = not (checkpoint or study)
+        request.errors = None if study is None else _errors(study, members)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)
         if stop.is_set() and complete + request.failed < len(stores):
             stop.leave()
@@ -128,6 +134,16 @@ def _members(names: Sequence[str], study: Path | None) -> tuple[Checkpoint, ...]
     from napari_hrpn.experiments import fold_checkpoints
 
     return checked_members([load_checkpoint(path) for path in fold_checkpoints(study)])
+
+
+def _errors(study: Path, members: Sequence[Checkpoint]) -> ErrorModel | None:
+    """Errors of the networks of a study on the tumours that were held out."""
+    from napari_hrpn.experiments import NO_ERROR_MODEL, study_error_model
+
+    errors = study_error_model(study, members)
+    if errors is None:
+        warnings.warn(NO_ERROR_MODEL, PredictionWarning, stacklevel=1)
+    return errors
 
 
 def _check_roles(network: Checkpoint, channels: Chosen) -> None:
@@ -151,6 +167,7 @@ class _Request:
     profile: bool
     failed: int = 0
     is_default: bool = False  # Whether no checkpoint was chosen
+    errors: ErrorModel | None = None  # Of the networks of a study, on held-out tumours
 
     def one_by_one(self, stores: dict[Location, Location], stop: Stop) -> int:
         """Predict slides, by path with their stores, in this process; returns how many are complete."""
@@ -164,7 +181,14 @@ class _Request:
             try:
                 slide, roles = self._opened(path)
                 steps = predict_slide(
-                    slide, self.members, store, self.settings, roles=roles, overwrite=self.overwrite, stop=stop
+                    slide,
+                    self.members,
+                    store,
+                    self.settings,
+                    roles=roles,
+                    errors=self.errors,
+                    overwrite=self.overwrite,
+                    stop=stop,
                 )
                 complete += self._print_result(path, *run_prediction(steps, f"predicting {slide_name(path)}"))
             except Exception as error:
@@ -196,7 +220,7 @@ class _Request:
         with processes.connected(self.settings.device) as client:
             # each slide is opened when its turn comes, so that one that cannot be opened does not stop the others
             requests = [partial(open_request, path, store) for path, store in stores.items()]
-            steps = predict_slides(requests, self.members, client, self.settings, stop=stop)
+            steps = predict_slides(requests, self.members, client, self.settings, errors=self.errors, stop=stop)
             follow(relayed(steps, tile_report), title, lambda report: _tile_progress(report, report.pixels))
         return complete
 

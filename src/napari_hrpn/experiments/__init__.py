@@ -20,9 +20,11 @@ from napari_hrpn.experiments.study import (
 )
 from napari_hrpn.experiments.study_file import read_study
 from napari_hrpn.experiments.study_folder import fold_checkpoints
+from napari_hrpn.experiments.uncertainty import NO_ERROR_MODEL, study_error_model
 
 __all__ = [
     "METRICS",
+    "NO_ERROR_MODEL",
     "Ablations",
     "IncompleteStudyError",
     "ResultRow",
@@ -37,6 +39,7 @@ __all__ = [
     "fold_checkpoints",
     "read_results",
     "read_study",
+    "study_error_model",
     "summarised",
     "write_results",
 ]

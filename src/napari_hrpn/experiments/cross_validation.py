@@ -14,6 +14,7 @@ from napari_hrpn.experiments.evaluation import baseline_rows, network_rows
 from napari_hrpn.experiments.results import write_results
 from napari_hrpn.experiments.study import IncompleteStudyError, StudyWarning, study_experiments
 from napari_hrpn.experiments.study_folder import StudyFolder
+from napari_hrpn.experiments.uncertainty import measure_errors
 from napari_hrpn.inference import PredictionError, TileReport, choose_device
 from napari_hrpn.models import CheckpointError
 from napari_hrpn.slides import SlideError
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _Report = TypeVar("_Report")
 _Result = TypeVar("_Result")
 
-_BASELINES = "baselines"
+_BASELINES, _UNCERTAINTY = "baselines", "uncertainty"
 _TRAINING_SHARE, _PREDICTION_SHARE = 0.9, 0.09
 """Shares of the time of an experiment; the rest is measurement."""
 _FAILURES = (TrainingError, PredictionError, AgreementError, SlideError, CheckpointError)
@@ -43,7 +44,7 @@ class StudyReport:
     Attributes
     ----------
     experiment : str
-        Name of the present run, or "baselines".
+        Name of the present run, "baselines", or "uncertainty".
     done, total : int
         Finished networks, those of earlier runs included, and all networks.
     share : float
@@ -127,7 +128,7 @@ class _StudyRun:
             check_training(request.entries, request.settings, run_folder, request.validate, self._folder.patches)
 
     def carry_out(self) -> Generator[StudyReport, None, Path]:
-        """Baselines, then each network that is not finished."""
+        """Baselines, then each network that is not finished, then the errors of all on held-out tumours."""
         self._baselines = yield from self._relayed(
             _BASELINES, baseline_rows(self._study, self._folder), lambda _: 0.0, self._stop
         )
@@ -145,9 +146,18 @@ class _StudyRun:
             self._write()
             yield StudyReport(experiment.name, len(self._finished), len(self._experiments), 0.0, rows)
         path = self._write()
+        yield from self._error_models()
         if self._failures:
             raise IncompleteStudyError(self._complaint(path), path)
         return path
+
+    def _error_models(self) -> Generator[StudyReport, None, None]:
+        steps = measure_errors(self._experiments, self._folder, self._study.reference_settings, self._stop)
+        try:
+            yield from self._relayed(_UNCERTAINTY, steps, lambda _: 0.0, self._stop)
+        except _FAILURES as error:
+            sentence = f"the errors on held-out tumours are not measured, all other results are there: {error}"
+            warnings.warn(sentence, StudyWarning, stacklevel=2)
 
     @property
     def _pending(self) -> list[Experiment]:

@@ -26,6 +26,7 @@ from napari_hrpn.training import open_entry
 if TYPE_CHECKING:
     import threading
     from collections.abc import Generator, Iterator, Mapping
+    from pathlib import Path
 
     from napari_hrpn.core import Progress
     from napari_hrpn.experiments.baselines import BlurMoments
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.slides import RegionMask, Slide
     from napari_hrpn.training import TrainingResult, TrainingSettings, TrainingSlide
-
-_PREDICTIONS = "predictions"
 
 
 def network_rows(
@@ -57,25 +56,36 @@ def network_rows(
     }
     rows = []
     for measured in fold.measured:
-        slide = open_entry(measured.entry, settings)
-        path = result.folder / _PREDICTIONS / f"{measured.name}.ome.zarr"
-        # glass is computed, not filled: where it begins depends on the inputs, so networks would not be comparable
-        prediction_settings = PredictionSettings(device=settings.device, skip_blank=False)
-        roles = dict(zip(settings.stains, slide.inputs, strict=True))
-        # a prediction by an earlier checkpoint of this run may be replaced
-        report = yield from predict_slide(
-            slide.slide, checkpoint, path, prediction_settings, roles=roles, overwrite=True, stop=stop
-        )
-        if stop.is_set() and not report.complete:
-            raise Stopped
-        if not report.complete:
-            msg = f"the prediction {path} did not come to its end; delete it and run the study again."
-            raise StudyError(msg)
+        slide, path = open_entry(measured.entry, settings), prediction_path(result.folder, measured)
+        yield from predict_measured(slide, checkpoint, path, settings, stop)
         tissue = measured_tissue(open_entry(measured.entry, reference), reference)
         columns["chose_checkpoint"] = measured.entry.tumour_id == fold.validate
         found = yield from _measured_numbers(slide, open_slide(path), tissue)
         rows += [_row(fold, measured, region, numbers, columns) for region, numbers in found.items()]
     return tuple(rows)
+
+
+def prediction_path(run: Path, slide: StudySlide) -> Path:
+    """Prediction of a slide that is measured, in the folder of the run whose network predicts it."""
+    return run / "predictions" / f"{slide.name}.ome.zarr"
+
+
+def predict_measured(
+    slide: TrainingSlide, checkpoint: Checkpoint, path: Path, settings: TrainingSettings, stop: threading.Event
+) -> Generator[TileReport, None, None]:
+    """Predict a slide that is to be measured, all of it."""
+    # glass is computed, not filled: where it begins depends on the inputs, so networks would not be comparable
+    prediction_settings = PredictionSettings(device=settings.device, skip_blank=False)
+    roles = dict(zip(settings.stains, slide.inputs, strict=True))
+    # a prediction by an earlier checkpoint of this run may be replaced
+    report = yield from predict_slide(
+        slide.slide, checkpoint, path, prediction_settings, roles=roles, overwrite=True, stop=stop
+    )
+    if stop.is_set() and not report.complete:
+        raise Stopped
+    if not report.complete:
+        msg = f"the prediction {path} did not come to its end; delete it and run the study again."
+        raise StudyError(msg)
 
 
 def _measured_numbers(

@@ -30,6 +30,8 @@ _FORMAT = "napari-hrpn experiment 1"
 _METRICS = "metrics.json"
 _ANYWHERE = ("device",)
 """Settings that do not change the trained network, and may differ when a study is resumed."""
+UNCERTAINTY = "uncertainty.json"
+"""Errors of the networks on the tumours that were held out."""
 
 
 class StudyFolder:
@@ -148,7 +150,7 @@ class StudyFolder:
 
 
 def fold_checkpoints(folder: Path) -> tuple[Path, ...]:
-    """Networks of the folds of a finished study, of its first model: an ensemble.
+    """Networks of the folds of a finished study, of its first model: an ensemble; without folds, the final network.
 
     Parameters
     ----------
@@ -158,31 +160,37 @@ def fold_checkpoints(folder: Path) -> tuple[Path, ...]:
     Returns
     -------
     tuple of pathlib.Path
-        A checkpoint for each tumour that was held out, in the order of the study.
+        A checkpoint for each tumour that was held out, in the order of the study, or that of the final network.
 
     Raises
     ------
     StudyError
-        If the folder holds no study, or one with fewer than two folds, or a fold that is not finished.
+        If the folder holds no study, or a network is not finished, or there is one alone whose errors on held-out
+        tumours were not measured.
     """
     table = folder / "results.csv"
     if not table.is_file():
         msg = f"{folder} holds no results of a study; expected the output folder of napari-hrpn cross-validate."
         raise StudyError(msg)
-    rows = [row for row in read_results(table) if row.part == "validation" and not row.ablation]
+    whole = [row for row in read_results(table) if not row.ablation]
+    rows = [row for row in whole if row.part == "validation"] or whole
     # baselines have rows for every fold from the beginning, networks as soon as they are finished
     folds = dict.fromkeys(row.fold for row in rows)
     networks = [row for row in rows if row.model in NETWORKS]
     runs = {row.fold: row for row in networks if row.model == networks[0].model}
     missing = [fold for fold in folds if fold not in runs]
     if missing:
+        which = "final network" if rows[0].part == "test" else f"network without {missing[0]}"
         msg = (
-            f"the study in {folder} is not finished: there is no network without {missing[0]} yet; run "
+            f"the study in {folder} is not finished: there is no {which} yet; run "
             "napari-hrpn cross-validate again to resume it."
         )
         raise StudyError(msg)
-    if len(runs) < 2:
-        msg = f"the study in {folder} has {len(runs)} folds; expected two or more, whose networks are an ensemble."
+    if len(runs) < 2 and not (folder / UNCERTAINTY).is_file():
+        msg = (
+            f"the study in {folder} has too few networks for an ensemble ({len(runs)}), and their errors on held-out "
+            "tumours are not measured; run napari-hrpn cross-validate again, which does so without training again."
+        )
         raise StudyError(msg)
     names = (run_name(row.model, row.channels, row.branches, fold) for fold, row in runs.items())
     return tuple(RunFolder(folder / "runs" / name).checkpoint for name in names)

@@ -23,7 +23,8 @@ from napari_hrpn.core import Stopped
 from napari_hrpn.core.errors import PredictionError, PredictionWarning
 from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
 from napari_hrpn.inference.ensemble import checked_members, ensemble_title
-from napari_hrpn.inference.plan import make_plan, unknown_warnings
+from napari_hrpn.inference.plan import make_plan
+from napari_hrpn.inference.plan_warnings import unknown_warnings
 from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.store_files import FINGERPRINT
@@ -31,13 +32,14 @@ from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.inference.unlike import check_comparable, fit_of_blocks, shown_distances
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
-from napari_hrpn.slides.channel_roles import SD, UNLIKE, predicted_name
+from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.core import Tile
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.plan import Plan
@@ -143,6 +145,7 @@ def predict_slide(
     settings: PredictionSettings | None = None,
     *,
     roles: Mapping[str, int] | None = None,
+    errors: ErrorModel | None = None,
     overwrite: bool = False,
     focus: Focus | None = None,
     stop: threading.Event | None = None,
@@ -164,6 +167,9 @@ def predict_slide(
         How to predict it.
     roles : mapping of str to int, optional
         Channel of each input role, such as ``{"nuclei": 0, "vessels": 1}``; guessed from the names if left out.
+    errors : ErrorModel, optional
+        Errors of these networks on tumours that they have not learnt from, such as those of a study. Then "sd" is
+        nowhere smaller than these errors at the predicted grey level; a single network has this channel, too.
     overwrite : bool
         Replace a prediction made from another slide, checkpoint or settings.
     focus : callable, optional
@@ -191,7 +197,7 @@ def predict_slide(
     check_comparable(members, settings)
     device = choose_device(settings.device).name
     predictors = [Predictor(member, device, settings.precision) for member in members]
-    plan = make_plan(slide, members, predictors, path, settings, roles, is_watched=focus is not None)
+    plan = make_plan(slide, members, predictors, path, settings, roles, errors=errors, is_watched=focus is not None)
     with closing(Tally(slide, plan, members, path, overwrite=overwrite)) as tally:
         chunks = ChunkCache(KEPT_BYTES, min(DECODING_THREADS, os.cpu_count() or 1))
         run = TilePipeline(plan, slide, predictors, stop or threading.Event(), chunks)
@@ -264,7 +270,7 @@ class Tally:
             plan.request,
             dtype=plan.dtype,
             name=predicted_name(members[0].card.target),
-            further=(*[SD] * (len(members) > 1), *[UNLIKE] * (plan.compared is not None)),
+            further=plan.further,
             title=ensemble_title(members),
             overwrite=overwrite,
         )

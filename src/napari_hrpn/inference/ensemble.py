@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.models import Checkpoint
 
 _ROWS = 256
@@ -85,6 +86,21 @@ def mean_and_sd(images: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     statistics[1] /= count - 1
     np.sqrt(statistics[1], out=statistics[1])
     return statistics
+
+
+def with_error_model(levels: NDArray[np.float32], errors: ErrorModel | None) -> NDArray[np.float32]:
+    """Predicted grey levels, and the larger one of the spread between networks, if there are several, and their errors.
+
+    Shape (1, y, x) or (2, y, x); the same if no errors are known.
+    """
+    if errors is None:
+        return levels
+    found = np.zeros((2, *levels.shape[1:]), np.float32)
+    found[: len(levels)] = levels
+    for top in range(0, found.shape[1], _ROWS):
+        predicted, sd = found[:, top : top + _ROWS]
+        np.maximum(sd, errors.sd_at(predicted), out=sd, casting="same_kind")
+    return found
 
 
 def _update(statistics: NDArray[np.float32], image: NDArray[np.float32], count: int) -> None:

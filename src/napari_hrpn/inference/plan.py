@@ -17,20 +17,23 @@ from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.ensemble import ensemble_digest
 from napari_hrpn.inference.fit import input_channels
-from napari_hrpn.inference.predictor import choose_device, computes_in
-from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
+from napari_hrpn.inference.plan_warnings import prediction_warnings
+from napari_hrpn.inference.predictor import choose_device
+from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for, with_derived
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.inference.unlike import compared_digests, seen_step
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
-from napari_hrpn.slides.resampling import fitting_level, has_pixel_size, pixel_size_words
+from napari_hrpn.slides.channel_roles import SD, UNLIKE
+from napari_hrpn.slides.resampling import fitting_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.predictor import Device, Predictor
     from napari_hrpn.models import Checkpoint, IntensityScaling
@@ -48,7 +51,6 @@ _STATISTICS_BYTES_PER_PIXEL = 24
 """Memory for mean and standard deviation of an ensemble, besides that of a network: 21 measured at 2,048 px."""
 _DISTANCE_BYTES_PER_PIXEL = 60
 """Memory for reading a tile with the distance to vessels, besides that of a network: 44 to 56 measured at 942 px."""
-_INTENSITY_TOLERANCE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,12 +68,19 @@ class Plan:
     smallest_piece: int
     tissue: RegionMask | None  # None if glass is computed as well
     compared: RegionMask | None  # Tissue in which features are compared with the training; None for nowhere
-    # What fills glass: grey level of the probe, between networks its deviation, and no distance from the training
+    # What fills glass: grey level of the probe, its deviation if there is one, and no distance from the training
     background: tuple[float, ...]
+    errors: ErrorModel | None  # Of the networks on tumours that they have not learnt from; None if not known
     dtype: np.dtype  # Type of the predicted pixels
     request: dict[str, Any]  # Everything that decides the pixels, for the store
     fit: Fit  # How far the slide is from those trained on
     warnings: tuple[str, ...]
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Names of the channels beside the prediction."""
+        has_sd = len(self.scalings) > 1 or self.errors is not None
+        return (*[SD] * has_sd, *[UNLIKE] * (self.compared is not None))
 
     def pieces(self, tile: Tile) -> tuple[Tile, ...]:
         """Parts of a tile that are computed: all of it, or rectangles around the squares that hold tissue."""
@@ -103,6 +112,7 @@ def make_plan(
     settings: PredictionSettings,
     roles: Mapping[str, int] | None,
     *,
+    errors: ErrorModel | None = None,
     is_watched: bool = False,
 ) -> Plan:
     """Check that slide, checkpoints and settings fit together, and decide everything else."""
@@ -120,13 +130,13 @@ def make_plan(
     halo = rounded_up(max(one.halo for one in predictors) if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
-    is_affordable = _within_budget(predictors, factors, halo, distance, budget)
+    has_sd = len(members) > 1 or errors is not None
+    is_affordable = _within_budget(predictors, factors, halo, distance, budget, has_sd=has_sd)
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
-    # the core is part of the request, so a prediction is resumed with the core that it was begun with
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
-    blank = levels if settings.skip_blank else None
+    blank = with_derived(card, levels) if settings.skip_blank and levels is not None else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
     step = seen_step(stride, settings)
     return Plan(
@@ -139,95 +149,14 @@ def make_plan(
         smallest_piece=smallest,
         tissue=None if blank is None else tissue,
         compared=tissue if settings.unlike else None,
-        background=(*background_answer(predictors, scalings, card, blank), *[0.0] * settings.unlike),
+        background=(*background_answer(predictors, scalings, blank, errors), *[0.0] * settings.unlike),
+        errors=errors,
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level),
+        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level)
+        | ({} if errors is None else {"error_model": errors.facts}),
         fit=fit,
-        warnings=_warnings(slide, checkpoint, percentiles, settings, device, fit),
+        warnings=prediction_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )
-
-
-def pixel_size_warnings(
-    slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings | None = None
-) -> tuple[str, ...]:
-    """Warning that a slide's pixel size is not known, or not the one that the checkpoint was trained on.
-
-    Parameters
-    ----------
-    slide : Slide
-        The slide.
-    checkpoint : Checkpoint
-        Its card has the pixel size of the training.
-    settings : PredictionSettings, optional
-        With resampling, a different pixel size needs no warning.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or none.
-    """
-    trained = checkpoint.card.pixel_size_um
-    if trained is None:
-        return ()
-    if slide.pixel_size_um is None:
-        return (
-            f"{slide.source.name} has no pixel size; the checkpoint was trained at {trained:g} µm per pixel, "
-            "and at another pixel size the prediction means little.",
-        )
-    is_resampled = checkpoint.card.resamples or (settings is not None and settings.resample)
-    if has_pixel_size(slide.pixel_size_um, trained) or is_resampled:
-        return ()
-    return (
-        f"{slide.source.name} has pixels of {pixel_size_words(slide.pixel_size_um)} but the checkpoint was trained at "
-        f"{trained:g} µm: resample it, or the prediction means little.",
-    )
-
-
-def unknown_warnings(
-    slide: Slide, channels: tuple[int, ...], unknown_px: Sequence[int], reach_px: int
-) -> tuple[str, ...]:
-    """Warning of pixels of the predicted tiles that are not grey levels: one sentence, or none."""
-    counts = [
-        f"{count:,} {'pixel' if count == 1 else 'pixels'} of {slide.channel_names[channel]}"
-        for channel, count in zip(channels, unknown_px, strict=True)
-        if count
-    ]
-    if not counts:
-        return ()
-    return (
-        f"{slide.source.name}: {' and '.join(counts)} in the predicted tiles hold no number (NaN, infinite or beyond "
-        "1e12); the network was shown the channel's background there, so the prediction there is not known, and that "
-        f"up to {reach_px} px around may be off.",
-    )
-
-
-def _warnings(
-    slide: Slide,
-    checkpoint: Checkpoint,
-    percentiles: NDArray[np.float64],
-    settings: PredictionSettings,
-    device: Device,
-    fit: Fit,
-) -> tuple[str, ...]:
-    """Sentences on why a prediction may be poor, or take long."""
-    card, sentences = checkpoint.card, list(pixel_size_warnings(slide, checkpoint, settings))
-    if fit.level in ("note", "warning"):
-        sentences.append(fit.sentence)
-    # checkpoints of earlier versions have no quantiles: a fixed scaling fails on inputs that are far brighter or darker
-    # than the training slides, while percentiles adapt
-    ranges = () if card.scaling.kind == "percentile" or fit.level != "unknown" else card.input_ranges
-    for role, (_, high), (_, trained) in zip(card.input_roles, percentiles, ranges, strict=bool(ranges)):
-        if not trained / _INTENSITY_TOLERANCE <= high <= trained * _INTENSITY_TOLERANCE:
-            sentences.append(
-                f"bright {role} have grey level {high:.4g} but the checkpoint was trained with {trained:.4g}: "
-                "expect a poor prediction, or train on slides like this one."
-            )
-    if not computes_in(device.name, settings.precision):
-        sentences.append(
-            f"{device.title} only emulates {settings.precision}, which takes longer than fp32: set the precision to "
-            "fp32."
-        )
-    return tuple(sentences)
 
 
 def _refuse_in_slide(path: Location, slide: Slide) -> None:
@@ -269,6 +198,8 @@ def _within_budget(
     halo: int,
     distance: DistanceInput | None,
     budget: float,
+    *,
+    has_sd: bool,
 ) -> Callable[[int], bool]:
     """Whether the memory suffices to run the networks, one after the other, on a core of some side with its halo.
 
@@ -277,7 +208,7 @@ def _within_budget(
 
     def is_affordable(core: int) -> bool:
         """Whether a core of this side fits."""
-        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if len(predictors) > 1 else 0
+        statistics = _STATISTICS_BYTES_PER_PIXEL * core**2 if has_sd else 0
         seen = [core * factor + 2 * halo for factor in factors]
         around = 0 if distance is None else math.prod(side + 2 * distance.margin for side in seen)
         reading = _DISTANCE_BYTES_PER_PIXEL * around
@@ -287,7 +218,7 @@ def _within_budget(
 
 
 def _recorded_core(path: Location) -> int | None:
-    """Side of the cores of a prediction that is resumed; None for a new one."""
+    """Side of the cores of a prediction that is resumed, which is part of its request; None for a new one."""
     core = (recorded_request(path) or {}).get("core")
     return core if isinstance(core, int) else None
 

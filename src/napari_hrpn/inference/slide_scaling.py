@@ -11,7 +11,7 @@ import numpy as np
 from napari_hrpn.analysis.tissue.intensity import tissue_percentiles
 from napari_hrpn.analysis.tissue.tissue_mask import tissue_mask
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.ensemble import checked_members, mean_and_sd
+from napari_hrpn.inference.ensemble import checked_members, mean_and_sd, with_error_model
 from napari_hrpn.inference.fit import fit_of, furthest, input_channels, input_levels, scaled_levels, with_derived
 from napari_hrpn.slides import glance
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.inference.fit import Fit
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.models import Checkpoint, IntensityScaling, ModelCard
@@ -143,18 +144,18 @@ def furthest_fit(
 def background_answer(
     predictors: Sequence[Predictor],
     scalings: Sequence[IntensityScaling],
-    card: ModelCard,
-    glass: NDArray[np.float32] | None,
+    levels: NDArray[np.float32] | None,
+    errors: ErrorModel | None = None,
 ) -> tuple[float, ...]:
     """What the networks predict where every pixel is background: the grey level, or mean and standard deviation."""
-    if glass is None:
-        return (0.0,) * min(2, len(predictors))
-    levels = with_derived(card, glass)
+    if levels is None:
+        return (0.0,) * (1 if len(predictors) == 1 and errors is None else 2)
     answers = [
         np.full((1, 1), _answer_to(predictor, scaling, levels), np.float32)
         for predictor, scaling in zip(predictors, scalings, strict=True)
     ]
-    return (float(answers[0][0, 0]),) if len(answers) == 1 else tuple(mean_and_sd(answers).ravel().tolist())
+    answer = answers[0][None] if len(answers) == 1 else mean_and_sd(answers)
+    return tuple(with_error_model(answer, errors).ravel().tolist())
 
 
 def _answer_to(predictor: Predictor, scaling: IntensityScaling, levels: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -96,8 +96,7 @@ class PredictionStore:
         name : str
             Name of the predicted channel.
         further : tuple of str
-            Names of further channels: the standard deviation between the members of an ensemble, and the distance from
-            the training.
+            Names of further channels: the standard deviation of the prediction, and the distance from the training.
         title : str
             Title of the checkpoint, for people.
         overwrite : bool

@@ -20,7 +20,7 @@ from napari_hrpn.analysis.tissue.vessel_distance import vessel_distance
 from napari_hrpn.core import Box, Stopped, reflected
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.cpu.heap import free_memory, is_out_of_memory
-from napari_hrpn.inference.ensemble import mean_and_sd
+from napari_hrpn.inference.ensemble import mean_and_sd, with_error_model
 from napari_hrpn.inference.unlike import Blocks
 from napari_hrpn.slides import known_pixels, with_known_pixels
 from napari_hrpn.slides.resampling import resampled, resampling
@@ -159,8 +159,8 @@ class TilePipeline:
     def levels(self, tile: Tile, pixels: Ready | None = None) -> NDArray[np.float32]:
         """Predict a piece, reading what was not read ahead; when memory runs out, in quarters, as all later pieces.
 
-        Channels of the result are the grey levels of a single network, or mean and standard deviation of several, and
-        the distance from the training if that is asked for.
+        Channels of the result are the grey levels of a single network, or mean and standard deviation of several or of
+        the errors on held-out tumours, and the distance from the training if that is asked for.
         """
         self._raise_if_stopping()
         if self._too_large(tile):
@@ -173,6 +173,7 @@ class TilePipeline:
                     self._levels_of(number, tile.core, pixels, blocks) for number in range(len(self._predictors))
                 )
                 levels = next(members)[None] if len(self._predictors) == 1 else mean_and_sd(members)
+                levels = with_error_model(levels, self._plan.errors)
                 if blocks is not None:
                     levels = np.concatenate([levels, blocks.on_pixels()[None]])
         except (MemoryError, RuntimeError) as error:

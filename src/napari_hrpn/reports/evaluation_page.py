@@ -137,22 +137,24 @@ def _uncertainty(page: Page, content: Plain) -> None:
         return
     page.heading("Uncertainty")
     page.text(
-        "From the standard deviation (SD) between the members of the ensemble, as that of a Gaussian. It is right "
-        "where the coverage is the nominal one, in every decile, and where SD and error are equal. Members that err "
-        "together show no SD, so the coverage is often too low."
+        "From the standard deviation (SD) of the prediction, as that of a Gaussian. It is right where the coverage is "
+        "the nominal one, in every decile of the predicted grey level, and where SD and error are equal. Among the "
+        "brightest and darkest real pixels it is lower even then, since their errors point one way. If the SD is only "
+        "the spread between networks, errors that they share do not show, and the coverage is often too low."
     )
     uncertain = {metric.key for metric in metrics_in(UNCERTAINTY)}
     regions = {title: region for title, region in _regions(content).items() if uncertain & region.keys()}
     _more_numbers(page, regions, UNCERTAINTY, "uncertainty")
     keys = [f"coverage_{level}" for level in LEVELS]
-    page.table(
-        ["by real grey level", "decile", "grey levels", "n, px", *(covered(level) for level in LEVELS)],
-        [
-            [name, str(row["decile"]), _ends(row), number(row["n"]), *(number(row[key]) for key in keys)]
-            for name, one in found.items()
-            for row in one["deciles"]
-        ],
-    )
+    for title, kind in (("by predicted grey level", "predicted_deciles"), ("by real grey level", "deciles")):
+        page.table(
+            [title, "decile", "grey levels", "n, px", *(covered(level) for level in LEVELS)],
+            [
+                [name, str(row["decile"]), _ends(row), number(row["n"]), *(number(row[key]) for key in keys)]
+                for name, one in found.items()
+                for row in one.get(kind, ())
+            ],
+        )
     page.table(
         ["by SD", "SD", "RMSE", "n, px"],
         [

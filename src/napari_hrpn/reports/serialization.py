@@ -81,10 +81,13 @@ def _pixels(pixels: ComparedPixels) -> Plain:
 
 def _uncertainty(found: Uncertainty) -> Plain:
     return {
-        "deciles": [
-            {**fields_of(row, "decile", "darkest", "brightest", "n"), **coverage_columns(row.coverage)}
-            for row in found.deciles
-        ],
+        **{
+            kind: [
+                {**fields_of(row, "decile", "darkest", "brightest", "n"), **coverage_columns(row.coverage)}
+                for row in rows
+            ]
+            for kind, rows in (("deciles", found.deciles), ("predicted_deciles", found.predicted_deciles))
+        },
         "spread": [asdict(row) for row in found.spread],
         "ratio_percentiles": found.ratios,
     }

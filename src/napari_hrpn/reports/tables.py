@@ -37,7 +37,7 @@ def evaluation_tables(parts: Mapping[str, Plain]) -> dict[str, Rows]:
         f"uncertainty_{kind}": [
             {"prediction": part["name"], **row} for part in pixels for row in part.get("uncertainty", {}).get(kind, ())
         ]
-        for kind in ("deciles", "spread")
+        for kind in ("deciles", "predicted_deciles", "spread")
     }
     if penetration := parts.get("penetration"):
         tables |= _penetration_tables(penetration)

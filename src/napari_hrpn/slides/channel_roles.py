@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.slide import Slide
 
 SD, UNLIKE = "sd", "unlike"
-"""Names of further channels of a prediction: the standard deviation of an ensemble, the distance from the training."""
+"""Names of further channels of a prediction: its standard deviation, between networks or of their errors on held-out
+tumours, and the distance from the training."""
 
 
 def predicted_name(target: str) -> str:
@@ -25,7 +26,7 @@ def predicted_name(target: str) -> str:
 
 
 def sd_channel(prediction: Slide) -> int | None:
-    """Channel of a prediction that has the standard deviation of an ensemble; None if it has none."""
+    """Channel of a prediction that has its standard deviation; None if it has none."""
     return 1 if _further(prediction)[:1] == (SD,) else None
 
 

@@ -65,7 +65,7 @@ class FakeEngine:
     def let(self, tiles=100):
         self._allowed.release(tiles)
 
-    def __call__(self, slide, checkpoint, store, settings, *, roles, overwrite, focus, stop):
+    def __call__(self, slide, checkpoint, store, settings, *, roles, errors, overwrite, focus, stop):
         assert checkpoint.weights
         self.calls.append({"slide": slide, "settings": settings, "roles": roles, "overwrite": overwrite})
         if self.fails_with is not None:

@@ -5,10 +5,11 @@ import pytest
 import tifffile
 from qtpy.QtWidgets import QFileDialog
 
+from napari_hrpn.analysis import ErrorModel
 from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.plugin.parts.selection import is_single_channel
 from napari_hrpn.plugin.viewer import predictions_in, slide_layers, uncertainty_of
-from napari_hrpn.slides import open_slide
+from napari_hrpn.slides import open_slide, prediction_record
 from support.settling import WAIT_MS
 
 
@@ -85,3 +86,35 @@ def test_a_study_is_chosen_as_a_folder_and_what_is_none_is_refused(
     qtbot.waitUntil(lambda: widget.checkpoint_form.others == (str(checkpoint),), timeout=WAIT_MS)
     qtbot.waitUntil(lambda: widget.checkpoint_form.chosen is not None, timeout=WAIT_MS)
     assert widget.checkpoint_form.chosen.path == other
+    assert "run napari-hrpn cross-validate again" in plain(widget.checkpoint_form.others_label)
+
+
+def test_the_errors_of_a_study_are_the_uncertainty_of_a_single_network(
+    make_napari_viewer_proxy, qtbot, small_slide, open_widget, checkpoint, show, monkeypatch, tmp_path
+):
+    errors = ErrorModel(4, (0.0, 1.0), (2.0, 3.0))
+    monkeypatch.setattr("napari_hrpn.experiments.fold_checkpoints", lambda _: (checkpoint,))
+    monkeypatch.setattr("napari_hrpn.experiments.study_error_model", lambda *_: errors)
+    viewer = make_napari_viewer_proxy()
+    show(viewer, open_slide(small_slide))
+    widget = open_widget(viewer)
+    widget.settings_form.fields["device"].value = "cpu"
+    widget.checkpoint_form.use_study(tmp_path)
+    qtbot.waitUntil(lambda: getattr(widget.checkpoint_form.chosen, "errors", None) == errors, timeout=WAIT_MS)
+    assert "errors on held-out tumours (4)" in plain(widget.checkpoint_form.others_label)
+    widget.predict()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
+    assert widget.message.startswith("Done")
+    sd = np.asarray(uncertainty_of(viewer, widget.layer).data)
+    np.testing.assert_allclose(sd, errors.sd_at(np.asarray(widget.layer.data)), rtol=1e-6)
+    record = prediction_record(small_slide.parent / "real.predicted.ome.zarr")
+    assert record.request["error_model"] == errors.facts
+    # the same prediction is found again, as finished
+    widget.predict()
+    qtbot.waitUntil(lambda: not widget.is_running, timeout=WAIT_MS)
+    assert not list(small_slide.parent.glob("real.predicted-*"))
+
+
+def plain(label):
+    """Text of a label without its places for line breaks."""
+    return label.text().replace("\u200b", "")

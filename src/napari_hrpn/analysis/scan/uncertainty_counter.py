@@ -1,4 +1,4 @@
-"""Counter of how often the intervals of an ensemble hold, by real grey level, and of errors by standard deviation."""
+"""Counter of how often the intervals of a prediction hold, by grey level, and of errors by standard deviation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ RATIOS = 2.0 ** (np.arange(-8 * 16, 12 * 16 + 1) / 16)
 class UncertaintyCounts:
     """Counts of the pixels of a region, pooled with ``+``."""
 
-    # shape (1 + intervals, bins of the real grey level): pixels, and those that each interval covers
+    # shape (2, 1 + intervals, bins of the grey level), by the real level and by the predicted one: pixels, and those
+    # that each interval covers
     by_level: NDArray[np.int64]
     # shape (3, bins of the standard deviation): pixels, squared errors, squared standard deviations
     by_sd: NDArray[np.float64]
@@ -53,7 +54,7 @@ class UncertaintyCounter(BlockCounter["UncertaintyCounts | None"]):
         self._channels, self._sd, self.bins = channels, sd, bins
         self._region, self._finished = region, finished
         self.counts = UncertaintyCounts(
-            np.zeros((1 + len(LEVELS), bins.number), np.int64),
+            np.zeros((2, 1 + len(LEVELS), bins.number), np.int64),
             np.zeros((3, 2 * _OCTAVES * _PER_OCTAVE)),
             np.zeros(len(RATIOS) + 1, np.int64),
         )
@@ -65,12 +66,12 @@ class UncertaintyCounter(BlockCounter["UncertaintyCounts | None"]):
             return None
         real, predicted, sd = (block.pixels(channel)[inside] for channel in (*self._channels, self._sd))
         error, sd = absolute_error(real, predicted), sd.astype(np.float64)
-        level = self.bins.index(real)
-        masks = (error <= half_width(nominal) * sd for nominal in LEVELS)
-        by_level = [level, *(level[mask] for mask in masks)]
+        masks = [error <= half_width(nominal) * sd for nominal in LEVELS]
+        levels = [self.bins.index(image) for image in (real, predicted)]
+        by_level = [[level, *(level[mask] for mask in masks)] for level in levels]
         group = _bin_of(sd)
         return UncertaintyCounts(
-            np.array([np.bincount(levels, minlength=self.bins.number) for levels in by_level]),
+            np.array([[np.bincount(level, minlength=self.bins.number) for level in parts] for parts in by_level]),
             np.array(
                 [
                     np.bincount(group, weights, minlength=self.counts.by_sd.shape[1])

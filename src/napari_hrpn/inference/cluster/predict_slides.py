@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.core import Tile
     from napari_hrpn.inference.cluster.worker import SlideReference
     from napari_hrpn.inference.engine import PredictionReport, TileReport
@@ -79,6 +80,7 @@ def predict_slides(
     client: Client,
     settings: PredictionSettings | None = None,
     *,
+    errors: ErrorModel | None = None,
     stop: threading.Event | None = None,
 ) -> Generator[TileOfMany | EndedSlide, None, None]:
     """Predict the probe channel of slides on the workers of a cluster, tile by tile.
@@ -94,7 +96,7 @@ def predict_slides(
     settings = settings or PredictionSettings()
     members = checked_members(checkpoint if isinstance(checkpoint, Sequence) else (checkpoint,))
     check_comparable(members, settings)
-    plugin = PredictingWorker(members, settings, neighbours)
+    plugin = PredictingWorker(members, settings, neighbours, errors)
     pool = TaskPool(client, plugin)
     # the pool ends its tasks before the run releases the locks, after which another program may write the stores
     with closing(_ClusterRun(pool, requests, members)) as run, pool:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from distributed import Worker
     from numpy.typing import NDArray
 
-    from napari_hrpn.analysis import BlockCounter
+    from napari_hrpn.analysis import BlockCounter, ErrorModel
     from napari_hrpn.core import Tile
     from napari_hrpn.inference.plan import Plan
     from napari_hrpn.models import Checkpoint
@@ -117,9 +117,16 @@ class _NamedPlugin(WorkerPlugin):
 class PredictingWorker(_NamedPlugin):
     """Plugin that predicts tiles; it keeps the networks, their thread and the open slides."""
 
-    def __init__(self, members: Sequence[Checkpoint], settings: PredictionSettings, neighbours: int) -> None:
+    def __init__(
+        self,
+        members: Sequence[Checkpoint],
+        settings: PredictionSettings,
+        neighbours: int,
+        errors: ErrorModel | None = None,
+    ) -> None:
         super().__init__()
         self._members, self._settings, self._neighbours = members, settings, neighbours
+        self._errors = errors
 
     def setup(self, worker: Worker) -> None:
         """Prepare a worker process."""
@@ -143,7 +150,7 @@ class PredictingWorker(_NamedPlugin):
         """Make the plan of a slide."""
         predictors, opened = self._predictors.result(), self._slide(slide)
         arguments = opened, self._members, predictors, store, self._settings, roles
-        return self._network.submit(make_plan, *arguments).result()
+        return self._network.submit(make_plan, *arguments, errors=self._errors).result()
 
     def predict(
         self, slide: SlideReference, store: Location, plan: Plan, tile: Tile

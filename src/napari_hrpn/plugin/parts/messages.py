@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 _Report = TypeVar("_Report")
 _Result = TypeVar("_Result")
 
-TEXT, _QUIET, _WARNING, PROBLEM = "text", "quiet", "warning", "problem"
-ON_DARK: Final = {TEXT: "#f0f1f2", _QUIET: "#a3a7ae", _WARNING: "#e3b617", PROBLEM: "#ff8f85"}
-ON_LIGHT: Final = {TEXT: "#1e1e21", _QUIET: "#63666b", _WARNING: "#775400", PROBLEM: "#b00012"}
+TEXT, QUIET, _WARNING, PROBLEM = "text", "quiet", "warning", "problem"
+ON_DARK: Final = {TEXT: "#f0f1f2", QUIET: "#a3a7ae", _WARNING: "#e3b617", PROBLEM: "#ff8f85"}
+ON_LIGHT: Final = {TEXT: "#1e1e21", QUIET: "#63666b", _WARNING: "#775400", PROBLEM: "#b00012"}
 WARNING_MARK = "⚠"
 
 
@@ -45,7 +45,7 @@ def sentence_of(error: BaseException) -> str:
 class ToneLabel(QLabel):
     """A sentence in one of four tones, readable in dark and light themes; it takes no space while it is empty."""
 
-    def __init__(self, tone: str = _QUIET) -> None:
+    def __init__(self, tone: str = QUIET) -> None:
         super().__init__()
         self._tone = tone
         self._colour = ""

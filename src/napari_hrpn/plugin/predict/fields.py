@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
 from napari_hrpn.plugin.parts.forms import align_titles, combo_box, field_row
-from napari_hrpn.plugin.parts.messages import ToneLabel, UserError, sentence_of
+from napari_hrpn.plugin.parts.messages import QUIET, ToneLabel, UserError, sentence_of
 from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint, read_study
 from napari_hrpn.settings import PredictionSettings
@@ -161,6 +162,7 @@ class CheckpointField:
         self._choices.offer(self.box, None)
         self.row = field_row("Checkpoint", [self.box, self._choices.button])
         self.others: tuple[str, ...] = ()
+        self._study: tuple[Path, tuple[str, ...]] | None = None
         self.others_label = ToneLabel()
         self.ensemble_row = field_row("Ensemble", [self._button(*button) for button in self._buttons()])
         self.box.changed.connect(self.read)
@@ -184,7 +186,14 @@ class CheckpointField:
             self.others_label.say(_HOW_TO_CHOOSE)
             return
         others = [other for other in self.others if other != self.box.value]
-        self._reading.do(once(read_checkpoint, self.box.value, *others), self._take, self._refuse)
+        names = self.box.value, *others
+        # other checkpoints may have been added to those of the study
+        study = self._study[0] if self._study is not None and self._study[1] == names else None
+        self._reading.do(
+            once(partial(read_checkpoint, study=study), *names),
+            partial(self._take, is_study=study is not None),
+            self._refuse,
+        )
 
     def add(self, paths: Sequence[str]) -> None:
         """Add members of an ensemble; the first becomes the checkpoint if none is chosen."""
@@ -195,7 +204,7 @@ class CheckpointField:
 
     def use_study(self, folder: Path) -> None:
         """Predict with the networks of the folds of a study."""
-        self._reading.do(once(read_study, folder), self._take_study, self._refuse)
+        self._reading.do(once(read_study, folder), partial(self._take_study, folder), self._refuse)
 
     def clear(self) -> None:
         """Predict with the one chosen checkpoint."""
@@ -228,7 +237,8 @@ class CheckpointField:
         if folder := QFileDialog.getExistingDirectory(self.box.native, "Folder of a finished study"):
             self.use_study(Path(folder))
 
-    def _take_study(self, paths: tuple[str, ...]) -> None:
+    def _take_study(self, folder: Path, paths: tuple[str, ...]) -> None:
+        self._study = folder, paths
         self._choices.offer(self.box, paths[0])
         self._use_others(paths[1:])
 
@@ -236,17 +246,31 @@ class CheckpointField:
         """Stop reading before the widget is deleted."""
         self._reading.abandon()
 
-    def _take(self, read: ReadCheckpoint) -> None:
+    def _take(self, read: ReadCheckpoint, *, is_study: bool) -> None:
         self.chosen = read
         paths = "\n".join(map(str, (read.path, *read.others)))
         self.box.tooltip = f"{_CHECKPOINT_TOOLTIP}:\n{read.checkpoint.card.title}\n{paths}"
-        count = len(read.others)
-        self.others_label.say(f"Mean of {count + 1} checkpoints, and the standard deviation between them" * bool(count))
+        if is_study and read.errors is None:
+            from napari_hrpn.experiments import NO_ERROR_MODEL
+
+            self.others_label.warn([NO_ERROR_MODEL])
+        else:
+            self.others_label.say(_words_of_sd(read), QUIET)
         self.changed.emit()
 
     def _refuse(self, error: BaseException) -> None:
         self.others_label.say("Clear takes the added checkpoints away." * bool(self.others))
         self.refused.emit(sentence_of(error))
+
+
+def _words_of_sd(read: ReadCheckpoint) -> str:
+    """Words on where the standard deviation comes from; empty if there is none."""
+    count, between = len(read.members), "the standard deviation between them"
+    mean = f"Mean of {count} checkpoints" if count > 1 else "One checkpoint"
+    if read.errors is None:
+        return f"{mean}, and {between}" * (count > 1)
+    errors = f"the standard deviation of the errors on held-out tumours ({read.errors.tumours})"
+    return f"{mean}, and {errors}{f', or {between} where it is larger' * (count > 1)}"
 
 
 class SettingsForm(ProcessorForm):

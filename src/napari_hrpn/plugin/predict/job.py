@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from numpy.typing import NDArray
 
+    from napari_hrpn.analysis import ErrorModel
     from napari_hrpn.core import Box
     from napari_hrpn.inference import PredictionReport, PredictionSettings, PredictionStore, TileReport
     from napari_hrpn.models import Checkpoint
@@ -52,6 +53,12 @@ class ReadCheckpoint:
     halo: int  # pixels around a tile that the networks see, at most
     others: tuple[Path, ...]  # further members of an ensemble
     members: tuple[Checkpoint, ...]  # all, without their weights
+    errors: ErrorModel | None = None  # of the networks of a study, on held-out tumours
+
+    @property
+    def has_sd(self) -> bool:
+        """Whether the prediction has a channel with its standard deviation."""
+        return bool(self.others) or self.errors is not None
 
 
 @dataclass(frozen=True)
@@ -155,6 +162,8 @@ def _request(
         "checkpoint": read.digest,
         "channels": [roles[role] for role in read.checkpoint.card.stains],
         "pixel_size_um": list(slide.pixel_size_um or ()) if slide.pixel_size_is_given else None,
+        # that of a prediction without one is found to be None
+        "error_model": None if read.errors is None else read.errors.facts,
         **decisive,
         "unlike": [member.features.digest for member in read.members if member.features] if settings.unlike else None,
     }
@@ -173,8 +182,11 @@ class PredictionProgress:
     contrast: tuple[tuple[float, float] | None, ...]
 
 
-def read_checkpoint(*names: str) -> ReadCheckpoint:
-    """Read cards and settings of a checkpoint, a file or a bundled one, or of several that are an ensemble."""
+def read_checkpoint(*names: str, study: Path | None = None) -> ReadCheckpoint:
+    """Read cards and settings of a checkpoint, a file or a bundled one, or of several that are an ensemble.
+
+    If they are the networks of a study, their errors on held-out tumours are read, too.
+    """
     from napari_hrpn.inference.ensemble import checked_members, ensemble_digest, ensemble_title
     from napari_hrpn.models import checkpoint_path, halo_of, load_checkpoint
 
@@ -184,7 +196,14 @@ def read_checkpoint(*names: str) -> ReadCheckpoint:
     card = replace(members[0].card, title=ensemble_title(members))
     halo = max(halo_of(member.settings) for member in members)
     light = tuple(replace(member, weights={}) for member in members)
-    return ReadCheckpoint(paths[0], replace(light[0], card=card), digest, halo, tuple(paths[1:]), light)
+    errors = _errors_of(study, members)
+    return ReadCheckpoint(paths[0], replace(light[0], card=card), digest, halo, tuple(paths[1:]), light, errors)
+
+
+def _errors_of(study: Path | None, members: Sequence[Checkpoint]) -> ErrorModel | None:
+    from napari_hrpn.experiments import study_error_model
+
+    return None if study is None else study_error_model(study, members)
 
 
 def read_study(folder: Path) -> tuple[str, ...]:
@@ -214,6 +233,7 @@ def predict(
         job.store,
         job.settings,
         roles=job.roles,
+        errors=job.read.errors,
         overwrite=job.overwrite,
         focus=focus,
         stop=stop,

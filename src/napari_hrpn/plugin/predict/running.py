@@ -82,13 +82,13 @@ class RunningPrediction(QObject):
         dtype = np.dtype(card.dtype if job.settings.output == "probe" else "float32")
         self._channels = [
             LiveLevels([Plane((height, width), dtype, channel) for _, height, width in shapes])
-            for channel in range(1 + bool(job.read.others) + job.settings.unlike)
+            for channel in range(1 + job.read.has_sd + job.settings.unlike)
         ]
         self._levels = self._channels[0]
         found = self._layer_of_store()
         self._is_new = found is None
         self.layer: Image = self._new_layer(reference) if found is None else self._again(found)
-        self.uncertainty = self._uncertainty_layer(reference) if job.read.others else None
+        self.uncertainty = self._uncertainty_layer(reference) if job.read.has_sd else None
         add_hatch(viewer, self.layer, self._levels.loaded)
         if job.settings.unlike:
             add_hatch(viewer, self.layer, self._like_training(), UNLIKE_TRAINING)
