@@ -16,10 +16,10 @@ from napari_hrpn.analysis.tissue.vessel_distance import vessel_threshold
 from napari_hrpn.core import Box, Tile, TileGrid, covering, rounded_up
 from napari_hrpn.core.errors import PredictionError
 from napari_hrpn.inference.ensemble import ensemble_digest
-from napari_hrpn.inference.fit import input_channels
+from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.plan_warnings import prediction_warnings
 from napari_hrpn.inference.predictor import choose_device
-from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for, with_derived
+from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
 from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.inference.unlike import compared_digests, seen_step
