@@ -47,6 +47,7 @@ FACTS = {
 
 
 def trained(folder: Path, fields: Path, settings: TrainingSettings, left_out: str, cache: Path) -> TrainingResult:
+    """Train on all fields but those that are left out."""
     entries = [
         SlideEntry(fields / f"fov{number:02}.ome.tif", TOGETHER.get(number, f"field {number}"))
         for number in range(1, 9)
