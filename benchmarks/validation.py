@@ -2,6 +2,7 @@
 
     python benchmarks/validation.py dextran DIR --data FOLDER_OF_FIELDS --max-minutes 10
     python benchmarks/validation.py merck DIR --data FOLDER_OF_SECTIONS --max-minutes 10
+    python benchmarks/validation.py mibi DIR --data FOLDER_OF_PATIENTS --max-minutes 3 --settings patch_px=128
     python benchmarks/validation.py halves DIR --data FOLDER_OF_FIELDS --settings patch_px=128 epochs=8
     python benchmarks/validation.py phantoms DIR
     python benchmarks/validation.py null DIR
@@ -47,8 +48,9 @@ CHANGES = {
 }
 
 
-def slide_table(path: Path, tumour: str, regions: Path | None = None) -> str:
+def slide_table(path: Path, tumour: str, regions: Path | None = None, roles: str = "") -> str:
     lines = ["[[slide]]", f'path = "{path.absolute()}"', f'tumour = "{tumour}"']
+    lines += [f"roles = {{ {roles} }}"] if roles else []
     return "\n".join([*lines, *([] if regions is None else [f'regions = "{regions.name}"'])])
 
 
@@ -79,6 +81,13 @@ def merck(folder: Path, arguments: argparse.Namespace) -> str:
         slides.append(slide_table(copy, name, regions))
     top = 'title = "One section by region"\ntest = ["right"]\nvalidate = "middle"\nmodels = ["hrpn"]\nfolds = false'
     return "\n\n".join([top, *slides])
+
+
+def mibi(_: Path, arguments: argparse.Namespace) -> str:
+    """Collagen from histone H3 and CD31: every patient is left out once, and another one chooses the epoch."""
+    roles = 'nuclei = "HH3", vessels = "CD31", probe = "COLI"'
+    slides = [slide_table(path, path.name.split(".")[0], roles=roles) for path in sorted(arguments.data.glob("pt*"))]
+    return "\n\n".join(['title = "Collagen of other patients"\nmodels = ["hrpn"]', *slides])
 
 
 def halves(_: Path, arguments: argparse.Namespace) -> str:
@@ -164,7 +173,7 @@ def bounds(arguments: argparse.Namespace) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=["dextran", "merck", "halves", "phantoms", "null"])
+    parser.add_argument("study", choices=["dextran", "merck", "mibi", "halves", "phantoms", "null"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, help="folder of the images")
     parser.add_argument("--size", type=int, default=1536, help="pixels along a phantom's side")
@@ -174,11 +183,11 @@ def main() -> int:
     parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="that differ from the recipe's")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
-    if arguments.study in ("dextran", "merck", "halves") and arguments.data is None:
+    if arguments.study in ("dextran", "merck", "mibi", "halves") and arguments.data is None:
         parser.error(f"{arguments.study} needs --data, the folder of the images")
     arguments.preset = "null" if arguments.study == "null" else "tumour"
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    make = {"dextran": dextran, "merck": merck, "halves": halves}.get(arguments.study, phantoms)
+    make = {"dextran": dextran, "merck": merck, "mibi": mibi, "halves": halves}.get(arguments.study, phantoms)
     file = arguments.folder / "study.toml"
     settings = "\n".join(["\n[settings]", *arguments.settings]) if arguments.settings else ""
     file.write_text(f"{make(arguments.folder, arguments)}\n{settings}\n")

@@ -43,6 +43,17 @@ def test_last_tumour_in_natural_order_is_held_out_and_the_note_says_so() -> None
     assert "t10, the last of 3 tumours" in split.note
 
 
+def test_none_holds_out_nothing_unless_a_tumour_has_that_name() -> None:
+    split = split_slides([made_up("a"), made_up("b"), made_up("c", part="test")], "none")
+    assert names(split) == (["a", "b"], [], ["c"])
+    assert split.judged_on == split.train
+    assert "last epoch" in split.note
+    assert names(split_slides([made_up("a")], "none")) == (["a"], [], [])
+    assert names(split_slides([made_up("a"), made_up("none")], "none")) == (["a"], ["none"], [])
+    with pytest.raises(TrainingError, match="b is named for validation"):
+        split_slides([made_up("a"), made_up("b", part="validation")], "none")
+
+
 def test_order_of_the_slides_does_not_matter() -> None:
     slides = [made_up(name, tumour) for name, tumour in zip("abcdef", ("x", "y", "y", "x", "z", "z"), strict=True)]
     one, other = split_slides(slides), split_slides(slides[::-1])

@@ -251,6 +251,15 @@ def test_time_runs_out(entries, quick, tmp_path):
     assert finish(train_model(entries, tmp_path, settings)) == ([], result)
 
 
+def test_without_validation_all_slides_are_trained_on_and_the_last_epoch_is_kept(entries, quick, tmp_path):
+    _, result = finish(train_model(entries, tmp_path / "run", quick, validate="none", cache=tmp_path / "cache"))
+    card = load_checkpoint(result.checkpoint).card
+    assert result.best_epoch == quick.epochs == card.metrics["epoch"]
+    assert (len(card.split["train"]), card.split["validation"]) == (len(entries), [])
+    assert card.metrics["training_r"] == result.history[-1].validation_r
+    assert not [name for name in card.metrics if name.startswith("validation")]
+
+
 def test_another_training_in_the_folder_is_refused(whole, entries, quick):
     with pytest.raises(TrainingError, match="holds a training of other slides or settings"):
         finish(train_model(entries, whole[0], replace(quick, learning_rate=1e-3)))

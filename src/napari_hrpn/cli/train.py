@@ -38,7 +38,10 @@ def train(
     ] = None,
     validate: Annotated[
         str | None,
-        typer.Option(metavar="TUMOUR", help="Tumour that chooses the epoch; one is held out if not given."),
+        typer.Option(
+            metavar="TUMOUR",
+            help="Tumour that chooses the epoch; one is held out if not given, and with none the last epoch is kept.",
+        ),
     ] = None,
     test: Annotated[
         list[str] | None, typer.Option(metavar="TUMOUR", help="Tumour to leave out, for a later test. Repeat for more.")

@@ -108,9 +108,9 @@ def check_training(
     _check_sizes(slides, settings)
     _check_alike(slides)
     split = split_slides(slides, validate)
-    cut = (*split.train, *split.validation)
+    cut = (*split.train, *split.judged_on)
     patches = {slide: count_patches(slide, settings) for slide in cut}
-    for part, purpose in ((split.train, "learn from"), (split.validation, "validate on")):
+    for part, purpose in ((split.train, "learn from"), (split.judged_on, "validate on")):
         if not any(patches[slide] for slide in part):
             raise _no_patch(part, purpose, settings)
     cache_bytes = patch_cache_bytes(cut, settings, cache)

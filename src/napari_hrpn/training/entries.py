@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Part = Literal["auto", "train", "validation", "test"]
 _OPTIONS = {"nuclei": "--nuclei CHANNEL", "vessels": "--vessels CHANNEL", "probe": "--probe CHANNEL"}
 """How the command line names the channel of a role; other roles go by ``--role ROLE=CHANNEL``."""
+NO_VALIDATION = "none"
+"""Instead of a tumour to validate on: all are trained on, for a number of epochs that is known from other runs."""
 _GAP_PX = 64
 _VALIDATION_SHARE = 0.25
 
@@ -180,6 +182,11 @@ class Split:
     test: tuple[TrainingSlide, ...]
     note: str
 
+    @property
+    def judged_on(self) -> tuple[TrainingSlide, ...]:
+        """Slides on which the network is measured after each epoch: of validation, or those trained on."""
+        return self.validation or self.train
+
 
 def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -> Split:
     """Divide slides into training, validation and test, tumour by tumour.
@@ -191,12 +198,13 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
     validate : str, optional
         The tumour to validate on, whatever part its entries have. If neither this nor an entry names one, the
         last tumour in natural order (T2 before T10) is held out, of those with the part "auto" if there are any;
-        of a single tumour, a quarter of each slide along its longer side, beyond a gap of 64 px.
+        of a single tumour, a quarter of each slide along its longer side, beyond a gap of 64 px. "none" holds out
+        nothing: the last epoch is kept then.
 
     Returns
     -------
     Split
-        A split with at least one slide to train on and one to validate on.
+        A split with at least one slide to train on and, unless nothing is held out, one to validate on.
 
     Raises
     ------
@@ -205,9 +213,11 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
         single tumour is too small to be cut.
     """
     tumours = sorted({slide.entry.tumour_id for slide in slides}, key=_natural)
+    holds_out = validate != NO_VALIDATION or NO_VALIDATION in tumours
+    validate = validate if holds_out else None
     if validate is not None and validate not in tumours:
-        named = ", ".join(tumours) or "none"
-        msg = f"there is no tumour {validate!r} to validate on; expected one of those of the slides: {named}."
+        named = ", ".join(tumours)
+        msg = f"there is no tumour {validate!r} to validate on; expected one of those of the slides: {named}; or none."
         raise TrainingError(msg)
     parts = {tumour: _part(tumour, slides) for tumour in tumours if tumour != validate}
     if validate is not None:
@@ -216,6 +226,8 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
     if not trainable:
         msg = f"none of {len(slides)} slides is left to train on; expected at least one whose part is train or auto."
         raise TrainingError(msg)
+    if not holds_out:
+        return _without_validation(slides, parts)
     if "validation" in parts.values():
         return _by_part(slides, parts, f"Validated on {_named(parts, 'validation')}, as asked for.")
     if len(trainable) == 1:
@@ -223,6 +235,14 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
     held_out = ([tumour for tumour in trainable if parts[tumour] == "auto"] or trainable)[-1]
     note = f"Validated on {held_out}, the last of {len(trainable)} tumours, as none was named for it."
     return _by_part(slides, {**parts, held_out: "validation"}, note)
+
+
+def _without_validation(slides: Sequence[TrainingSlide], parts: Mapping[str, str]) -> Split:
+    if named := _named(parts, "validation"):
+        msg = f"{named} is named for validation, and none is to be held out; leave out one of these."
+        raise TrainingError(msg)
+    note = "No slide was held out: the last epoch is kept, and its numbers are of the slides it was trained on."
+    return _by_part(slides, parts, note)
 
 
 def _natural(name: str) -> list[tuple[bool, int, str]]:

@@ -153,7 +153,7 @@ class TrainingLoop:
         has_diverged = bool(losses) and record.train_loss > _DIVERGED * state.history[0].train_loss
         if not math.isfinite(record.validation_loss) or has_diverged:
             return replace(state, reason=self._divergence(state, f"is {record.train_loss:.3g}"))
-        is_best = record.validation_loss < min(losses, default=math.inf)
+        is_best = not self._split.validation or record.validation_loss < min(losses, default=math.inf)
         state = replace(
             state,
             epoch=record.epoch,

@@ -71,7 +71,7 @@ def gather_material(request: RunRequest, folder: Path, split: Split, caches: Seq
     ranges = None if measured.scaling.kind == "percentile" else measured.input_ranges
     sources = tuple(
         PatchSource(cache, slide.regions, measured.for_slide(slide), ranges)
-        for cache, slide in zip(caches, (*split.train, *split.validation), strict=True)
+        for cache, slide in zip(caches, (*split.train, *split.judged_on), strict=True)
     )
     train, validation = sources[: len(split.train)], sources[len(split.train) :]
     quantiles = kept_quantiles(
@@ -108,11 +108,15 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
         part: list(dict.fromkeys(slide.entry.tumour_id for slide in getattr(split, part)))
         for part in ("train", "validation", "test")
     }
+    if split.validation:
+        chosen, judged = f"the epoch was chosen on {', '.join(names['validation'])}", "validation"
+    else:
+        chosen, judged = "the last epoch is kept", "training"
     return ModelCard(
         title=f"{NETWORKS[settings.model].title} from {', '.join(names['train'])}",
         description=(
             f"Predicts {first.channel_names[split.train[0].target]} from {' and '.join(settings.channels)}. "
-            f"Trained on {len(split.train)} slides; the epoch was chosen on {', '.join(names['validation'])}."
+            f"Trained on {len(split.train)} slides; {chosen}."
         ),
         input_roles=settings.channels,
         target=settings.target,
@@ -128,10 +132,10 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
         split={**names, "note": split.note},
         metrics={
             "epoch": record.epoch,
-            "validation_mse_grey_levels2": record.validation_loss,
-            "validation_rmse_grey_levels": record.validation_loss**0.5,
-            "validation_r": record.validation_r,
-            "validation_r2": record.validation_r2,
+            f"{judged}_mse_grey_levels2": record.validation_loss,
+            f"{judged}_rmse_grey_levels": record.validation_loss**0.5,
+            f"{judged}_r": record.validation_r,
+            f"{judged}_r2": record.validation_r2,
             "blurred_inputs_r": record.baseline_r,
             "blurred_inputs_r2": record.baseline_r2,
             "train_mse_grey_levels2": record.train_loss,

@@ -47,7 +47,8 @@ def train_model(
     settings : TrainingSettings
         Recipe and architecture; see `recipe_settings`.
     validate : str, optional
-        Tumour on which the best epoch is chosen. If neither this nor an entry names one, one is held out.
+        Tumour on which the best epoch is chosen. If neither this nor an entry names one, one is held out; "none" holds
+        out nothing and keeps the last epoch.
     cache : str or Path, optional
         Folder of cut patches, which several runs can share; by default one in the run's folder.
     stop : threading.Event, optional
@@ -85,7 +86,7 @@ def train_model(
         warnings.warn(sentence, TrainingWarning, stacklevel=2)
     with run.locked():
         run.begin(request, checked.start)
-        slides = (*checked.split.train, *checked.split.validation)
+        slides = (*checked.split.train, *checked.split.judged_on)
         caches = yield from cut_patches(slides, settings, patches, stop)
         if not caches:
             return run.result()

@@ -187,7 +187,7 @@ def _prospect(settings: TrainingSettings, checked: Checked, history: Sequence[Ep
 
     split = checked.split
     trained, validated = (
-        sum(count_patches(slide, settings) for slide in part) for part in (split.train, split.validation)
+        sum(count_patches(slide, settings) for slide in part) for part in (split.train, split.judged_on)
     )
     steps = steps_per_epoch(settings, trained)
     expected = estimate(settings, steps, settings.device, validation_patches=validated)
