@@ -125,24 +125,24 @@ def make_plan(
     scalings, percentiles = scalings_for(stains, members, tissue)
     fit = furthest_fit(slide, stains, members, scalings, tissue)
     level, level_factors = _read_from(slide, checkpoint, settings)
-    down, across = slide.downsample(level)
-    factors = level_factors[0] / down, level_factors[1] / across
+    factors = _from_full_resolution(slide, level, level_factors)
     halo = rounded_up(max(one.halo for one in predictors) if settings.halo is None else settings.halo, stride)
     budget = budget_bytes(settings, device, psutil.virtual_memory().available)
     distance = _distance_input(slide, checkpoint, factors, stains, tissue)
-    has_sd = len(members) > 1 or errors is not None
-    is_affordable = _within_budget(predictors, factors, halo, distance, budget, has_sd=has_sd)
+    is_affordable = _within_budget(predictors, factors, halo, distance, budget, has_sd=len(members) > 1 or bool(errors))
     limit = settings.largest_core or _core_limit(device, factors, is_watched=is_watched)
     core = settings.core or _recorded_core(path) or _largest_core(max(slide.shape), limit, is_affordable)
     smallest = min(CELL_PX, rounded_up(math.ceil(_SMALLEST_PIECE_PX / max(factors)), stride))
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = with_derived(card, levels) if settings.skip_blank and levels is not None else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
-    step = seen_step(stride, settings)
     return Plan(
         channels=channels,
         scalings=scalings,
-        sampling=Sampling(factors, halo, step, settings.padding, tuple(fill.tolist()), level, level_factors, distance),
+        sampling=Sampling(
+            *(factors, halo, seen_step(stride, settings), settings.padding, tuple(fill.tolist())),
+            *(level, level_factors, distance),
+        ),
         grid=TileGrid(*slide.shape, core, halo, stride),
         region=settings.region,
         largest_piece=_largest_piece(core, smallest, is_affordable),
@@ -152,8 +152,7 @@ def make_plan(
         background=(*background_answer(predictors, scalings, blank, errors), *[0.0] * settings.unlike),
         errors=errors,
         dtype=np.dtype(card.dtype if settings.output == "probe" else "float32"),
-        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level)
-        | ({} if errors is None else {"error_model": errors.facts}),
+        request=_request(slide, members, channels, replace(settings, halo=halo, core=core), level, errors),
         fit=fit,
         warnings=prediction_warnings(slide, checkpoint, percentiles, settings, device, fit),
     )
@@ -183,6 +182,11 @@ def _read_from(slide: Slide, checkpoint: Checkpoint, settings: PredictionSetting
         msg = f"{named} has no pixel size, so the slide cannot be resampled; {remedy}predict without resampling."
         raise PredictionError(msg)
     return fitting_level(slide, trained, "" if checkpoint.card.resamples else "predict without resampling")
+
+
+def _from_full_resolution(slide: Slide, level: int, factors: tuple[float, float]) -> tuple[float, float]:
+    down, across = slide.downsample(level)
+    return factors[0] / down, factors[1] / across
 
 
 def _core_limit(device: Device, factors: tuple[float, float], *, is_watched: bool) -> int:
@@ -260,7 +264,12 @@ def _distance_input(
 
 
 def _request(
-    slide: Slide, members: Sequence[Checkpoint], channels: Sequence[int], settings: PredictionSettings, level: int
+    slide: Slide,
+    members: Sequence[Checkpoint],
+    channels: Sequence[int],
+    settings: PredictionSettings,
+    level: int,
+    errors: ErrorModel | None,
 ) -> dict[str, Any]:
     decisive, digests = asdict(settings), [member.digest for member in members]
     # these change speed and memory, or which tiles are predicted, but no pixel
@@ -276,5 +285,6 @@ def _request(
         **({"level": level} if level else {}),
         **({"pixel_size_um": list(slide.pixel_size_um or ())} if slide.pixel_size_is_given else {}),
         **({"unlike": compared_digests(members)} if settings.unlike else {}),
+        **({} if errors is None else {"error_model": errors.facts}),
         **decisive,
     }
