@@ -15,6 +15,7 @@ import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from napari_hrpn.core.progress import drive
 from napari_hrpn.models import load_checkpoint, save_checkpoint
@@ -22,7 +23,7 @@ from napari_hrpn.settings import TrainingSettings
 from napari_hrpn.training import SlideEntry, TrainingResult, recipe_settings, train_model
 
 TOGETHER = {1: "fields 1 and 2", 2: "fields 1 and 2"}
-FACTS = {
+FACTS: dict[str, Any] = {
     "title": "Dextran in capillaries",
     "description": (
         "Trained on eight fields of one tumour section of one mouse, in which an injected dextran is still mostly in "
@@ -90,6 +91,7 @@ def main() -> None:
     print(f"| mean, all at the median epoch | {epochs} | {r:.3f} | {r2:.3f} |", flush=True)
     final = replace(settings, epochs=epochs)
     result = trained(given.folder / f"all-{epochs}", given.fields, final, "none", given.folder / "patches")
+    assert result.checkpoint is not None, "no epoch was finished"
     checkpoint = load_checkpoint(result.checkpoint)
     made = {"name": "dextran", "command": "python scripts/train_dextran.py FIELDS OUT"}
     metrics = {**checkpoint.card.metrics, "left_out_r": r, "left_out_r2": r2}

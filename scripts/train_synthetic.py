@@ -14,6 +14,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -39,7 +40,7 @@ VALIDATION = {"varied": 3, "capillaries": 3, "tumour": 2}
 PROBE_SD = 25.0
 """SD of the probe in the tissue of all but the preset `tumour`, where it is about this on average, in grey levels: how
 bright a probe is shows in no input, and the network should learn as much from a faint one as from a bright one."""
-FACTS = {
+FACTS: dict[str, Any] = {
     "title": "Synthetic tumours",
     "description": (
         "Trained on computer-made tumours only, of many vascular beds, probes and stains. It has never seen a real "
@@ -65,29 +66,33 @@ def write_phantom(path: Path, kind: str, seed: int) -> None:
         settings = replace(PHANTOM_PRESETS["varied"], pixel_size_um=float(random.uniform(0.4, 0.8)))
     if kind == "capillaries":
         # dense tissue, in which the probe has hardly left thin vessels, and nuclei exclude little of the floor
-        even, ratio = random.uniform, lambda low, high: float(np.exp(random.uniform(np.log(low), np.log(high))))
         settings = replace(
             phantom_slide(settings, size=VARIED_PX, seed=seed).settings,
             has_outline=False,
-            vessel_density_per_mm2=ratio(400, 1000),
-            vessel_radius_um=ratio(1.2, 2.5),
-            vessel_half_length_um=float(even(4, 12)),
+            vessel_density_per_mm2=ratio(random, 400, 1000),
+            vessel_radius_um=ratio(random, 1.2, 2.5),
+            vessel_half_length_um=float(random.uniform(4, 12)),
             vessel_distance_um=9.0,
             solid_vessel_um=5.0,
-            perfused_share=float(even(0.7, 1)),
-            permeability_visible=float(even(-0.5, 0.5)),
-            retained_share=float(even(0.8, 1)),
-            retained_sd=float(even(0.4, 0.8)),
-            penetration_um=ratio(2, 10),
-            nucleus_density_per_mm2=ratio(4000, 13000),
+            perfused_share=float(random.uniform(0.7, 1)),
+            permeability_visible=float(random.uniform(-0.5, 0.5)),
+            retained_share=float(random.uniform(0.8, 1)),
+            retained_sd=float(random.uniform(0.4, 0.8)),
+            penetration_um=ratio(random, 2, 10),
+            nucleus_density_per_mm2=ratio(random, 4000, 13000),
             nucleus_distance_um=3.4,
-            nucleus_radius_um=float(even(3, 4.2)),
-            nuclear_exclusion=float(even(0, 0.4)),
+            nucleus_radius_um=float(random.uniform(3, 4.2)),
+            nuclear_exclusion=float(random.uniform(0, 0.4)),
             necrosis=0.0,
         )
     slide = phantom_slide(settings, size=TUMOUR_PX if kind == "tumour" else VARIED_PX, seed=seed).slide
     for _ in write_ome_tiff(slide if kind == "tumour" else _equally_bright(slide), path):
         pass
+
+
+def ratio(random: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is evenly distributed."""
+    return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
 
 def _equally_bright(slide: Slide) -> Slide:

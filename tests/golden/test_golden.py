@@ -60,9 +60,14 @@ def test_old_folders_are_continued_and_make_the_same_tables(old: Path) -> None:
     assert_close(continued, predicted)
 
 
-def test_the_bundled_network_predicts_the_same_pixels(old: Path) -> None:
+def test_a_network_predicts_the_same_pixels(old: Path) -> None:
     slide, new = old / "slides" / "long.ome.tif", old / "new"
-    assert interfaces.call(["predict", str(slide), "-o", str(new), *old_files.PREDICTION])[0] == 0
+    assert (
+        interfaces.call(
+            ["predict", str(slide), "-o", str(new), "--checkpoint", str(old / old_files.NETWORK), *old_files.PREDICTION]
+        )[0]
+        == 0
+    )
     name = "long.predicted.ome.zarr"
     assert_close(pixels(new / name), pixels(old / "predicted" / name))
 

@@ -118,5 +118,8 @@ COMPARED = tuple(network.name for network in NETWORKS.values() if network.is_com
 
 SYNTHETIC = "synthetic"
 """The checkpoint that predicts phantoms, and where none is chosen."""
-BUNDLED = {SYNTHETIC: "Bundled, from synthetic tumours"}
+BUNDLED = {
+    SYNTHETIC: "Bundled, from synthetic tumours",
+    "dextran": "Bundled, from dextran in capillaries",
+}
 """Checkpoints that come with the package, by name, with their titles in a form."""
