@@ -96,7 +96,7 @@ def why_no_gpu(system: str, environment: Mapping[str, str]) -> str:
     if environment.get("CUDA_VISIBLE_DEVICES") in {"", "-1", "NoDevFiles"}:
         return "the environment variable CUDA_VISIBLE_DEVICES hides all GPUs; unset it."
     try:
-        torch.cuda.init()
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
         return f"torch cannot use a GPU: {str(error).strip().splitlines()[0]}"
     return "torch sees no GPU."
