@@ -44,6 +44,7 @@ _NONE_CHOSEN = (
     "--checkpoint (napari-hrpn models lists them)."
 )
 _HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {SYNTHETIC} if not given."
+_PARTS_OF_TIME = ("reading", "waiting", "computing", "writing")
 CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
 _MEMBERS_HELP = (
     f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
@@ -253,7 +254,8 @@ class _Request:
 
 def _facts(path: Location, report: PredictionReport | None = None, new: int = 0, error: str = "") -> dict[str, Any]:
     """Facts about the prediction of a slide, as JSON has them."""
-    names = ("finished", "total", "complete", "seconds", "device", "checkpoint")
+    seconds = (f"seconds_{part}" for part in _PARTS_OF_TIME)
+    names = ("finished", "total", "complete", "seconds", *seconds, "device", "checkpoint")
     return {
         "slide": str(path),
         "prediction": None if report is None else str(report.path),
@@ -292,8 +294,7 @@ def summary(report: PredictionReport, new: int) -> str:
 
 
 def _time_spent(report: PredictionReport) -> str:
-    parts = ("reading", "waiting", "computing", "writing")
-    seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in parts)
+    seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in _PARTS_OF_TIME)
     waste = f"; {report.pixels_run / report.pixels_kept:.2f} pixels run per pixel kept" if report.pixels_kept else ""
     overlap = f"overlapping, {report.seconds:.1f} s in all"
     return f"  {seconds}; {overlap}; tiles of {report.core} px + {report.halo} px{waste}"
