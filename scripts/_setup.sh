@@ -78,15 +78,16 @@ use_venv() {
     venv_runs || stop "The new .venv does not run; remove it and try again."
 }
 
-# Installs the project, editable, with one dependency group of pyproject.toml, at the versions of
-# constraints.txt; again only after one of those two files, the Python or the place of the checkout changed.
+# Installs the project, editable, with one dependency group of pyproject.toml, at the versions of constraints.txt, or of
+# another file that $CONSTRAINTS names; again only after one of those two files, the Python or the place of the checkout
+# changed.
 install_packages() {
-    local group=$1 stamp=.venv/installed-$1.txt wanted
-    wanted="$(pwd) $(cat pyproject.toml constraints.txt .venv/pyvenv.cfg | cksum)"
+    local group=$1 stamp=.venv/installed-$1.txt pins=${CONSTRAINTS:-constraints.txt} wanted
+    wanted="$(pwd) $(cat pyproject.toml "$pins" .venv/pyvenv.cfg | cksum)"
     [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ] || return 0
     say "Installing the pinned packages into .venv: some minutes the first time"
-    "$python" -m pip install --quiet --disable-pip-version-check --upgrade --constraint constraints.txt pip
-    "$python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-        --build-constraint constraints.txt --editable . --group "$group"
+    "$python" -m pip install --quiet --disable-pip-version-check --upgrade --constraint "$pins" pip
+    "$python" -m pip install --quiet --disable-pip-version-check --constraint "$pins" \
+        --build-constraint "$pins" --editable . --group "$group"
     printf '%s\n' "$wanted" >"$stamp"
 }

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -105,7 +106,11 @@ def test_convert_keeps_every_pixel_and_never_overwrites_unasked(
     capsys.readouterr()
     assert command("convert", tumour, output) == 2
     assert "exists already" in capsys.readouterr().err
-    assert command("convert", tumour, output, "--overwrite") == 0
+    assert command("convert", tumour, output, "--overwrite", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["slide"], facts["output"]) == (str(tumour), str(output))
+    assert facts["shape"] == list(original.shape)
+    assert facts["channels"] == list(original.channel_names)
 
 
 def test_phantom_is_the_same_for_the_same_seed(
@@ -133,6 +138,11 @@ def test_prediction_is_aligned_and_a_second_run_does_nothing(
     capsys.readouterr()
     assert command(*words) == 0
     assert "already complete" in capsys.readouterr().out
+    assert command(*words, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["slide"], facts["prediction"]) == (str(tumour), str(place))
+    assert facts["finished"] == facts["total"] > facts["new_tiles"] == 0
+    assert (facts["complete"], facts["error"], facts["fit"]["level"]) == (True, "", "unknown")
 
 
 @pytest.mark.filterwarnings("ignore:the study does not say")
@@ -191,8 +201,12 @@ def test_one_bad_slide_does_not_stop_the_others(
 ) -> None:
     bad = tmp_path / "bad.tif"
     bad.write_bytes(b"II*\0nothing more")
-    assert command("predict", bad, tumour, "-o", tmp_path / "out", "--checkpoint", checkpoint) == 2
+    assert command("predict", bad, tumour, "-o", tmp_path / "out", "--checkpoint", checkpoint, "--json") == 2
     printed = capsys.readouterr()
+    rows = json.loads(printed.out)
+    assert [(row["slide"], row["complete"]) for row in rows] == [(str(bad), None), (str(tumour), True)]
+    assert "bad.tif" in rows[0]["error"]
+    assert rows[1]["new_tiles"] == rows[1]["total"]
     errors = [line for line in printed.err.splitlines() if "error:" in line]
     assert len(errors) == 1
     assert "bad.tif" in errors[0]
@@ -258,6 +272,16 @@ def test_a_bug_is_not_hidden_as_an_error_of_the_user(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("napari_hrpn.slides.open_slide", broken)
     with pytest.raises(ValueError, match="a bug"):
         command("info", tumour)
+
+
+def test_a_cohort_is_printed_as_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = SimpleNamespace(json=tmp_path / "cohort.json", page=tmp_path / "cohort.html", tumours=3)
+    monkeypatch.setattr("napari_hrpn.reports.write_cohort", lambda *_, **__: written)
+    assert command("report", tmp_path, "-o", tmp_path / "out", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts == {"tumours": 3, "page": str(written.page), "numbers": str(written.json)}
 
 
 @pytest.mark.filterwarnings("default::napari_hrpn.inference.PredictionWarning")

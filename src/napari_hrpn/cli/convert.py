@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ def convert(
     output: Annotated[str, typer.Argument(metavar="OUT", help="NAME.ome.zarr or NAME.ome.tif.")],
     plane: PlaneOptions,
     overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write a slide as OME-Zarr or OME-TIFF with a pyramid, so that it opens and pans fast.
 
@@ -34,7 +36,16 @@ def convert(
 
     path = local_path(output)
     check_slide_name(path)
-    typer.echo(f"wrote {write_slide(open_slide(slide, **opening(plane)), path, overwrite=overwrite)}")
+    opened = open_slide(slide, **opening(plane))
+    written = write_slide(opened, path, overwrite=overwrite)
+    facts = {
+        "slide": str(opened.source),
+        "output": str(written),
+        "shape": opened.shape,
+        "channels": opened.channel_names,
+        "pixel_size_um": opened.pixel_size_um,
+    }
+    typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else f"wrote {written}")
 
 
 def check_slide_name(path: Path) -> None:

@@ -17,9 +17,11 @@ from napari_hrpn.cli.calibrate import calibrate
 from napari_hrpn.cli.convert import convert
 from napari_hrpn.cli.cross_validate import cross_validate
 from napari_hrpn.cli.demo import demo
+from napari_hrpn.cli.diagnose import diagnose
 from napari_hrpn.cli.evaluate import evaluate
 from napari_hrpn.cli.exchange import export, import_
 from napari_hrpn.cli.info import cache, info
+from napari_hrpn.cli.log import end_log
 from napari_hrpn.cli.models import models
 from napari_hrpn.cli.options import with_options
 from napari_hrpn.cli.phantom import phantom
@@ -46,7 +48,6 @@ _HOME_OR_DRIVE = re.compile(r"~|[A-Za-z]:[\\/]|\\\\")
 
 app = typer.Typer(
     name="napari-hrpn",
-    add_completion=False,
     # plain text, so that help and errors are the same in every terminal
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -69,6 +70,7 @@ for command, short_help in (
     (export, "Write a checkpoint as a model that other programs can run"),
     (import_, "Make a checkpoint from an exported model"),
     (cache, "Show or delete the cached coarse levels of slides"),
+    (diagnose, "Show versions, devices and disk, and what is wrong with them"),
 ):
     name = command.__name__.strip("_").replace("_", "-")
     app.command(name, short_help=short_help)(with_options(command))
@@ -105,6 +107,18 @@ def _napari_hrpn(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command, and return its exit code."""
+    code = None
+    try:
+        code = _exit_code(arguments)
+        return code
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+        raise
+    finally:
+        end_log(code)
+
+
+def _exit_code(arguments: Sequence[str]) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = show_warning()
         # the readers report problems as errors and warnings of this package, in one sentence each

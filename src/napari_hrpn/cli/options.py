@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
+from napari_hrpn.cli.log import start_log
 from napari_hrpn.cli.terminal import CommandError
 from napari_hrpn.core.options import Option, options
 
@@ -24,6 +25,8 @@ Chosen: TypeAlias = dict[str, Any]
 """Values of the options that the user gave, by the names of the settings' fields."""
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_LOG_OPTION = typer.Option(metavar="FILE", help="Append what is done, and all warnings and errors, to this log.")
+_LOG = inspect.Parameter("log", _KEYWORD, default=None, annotation=Annotated[Path | None, _LOG_OPTION])
 
 
 class From:
@@ -67,7 +70,7 @@ def _value(option: Option, given: Any) -> Any:  # noqa: ANN401 (a value of any o
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace each parameter that is annotated with `From` by the options of its settings class."""
+    """Replace each parameter annotated with `From` by the options of its settings class, and add --log."""
     parameters: list[inspect.Parameter] = []
     groups: dict[str, From] = {}
     hints = get_type_hints(command, include_extras=True)
@@ -80,8 +83,12 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             groups[parameter.name] = group
             parameters.extend(group.parameters(f"{parameter.name}_"))
 
+    parameters.append(_LOG)
+
     @wraps(command)
-    def _run(**given: Any) -> None:  # noqa: ANN401 (values of all options)
+    def _run(log: Path | None, **given: Any) -> None:  # noqa: ANN401 (values of all options)
+        if log is not None:
+            start_log(log)
         for name, group in groups.items():
             given[name] = group.chosen(given, f"{name}_")
         command(**given)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from napari_hrpn.cli.options import Chosen, From, PlaneOptions, StainOptions, WorkerOptions, Workers, opening
 from napari_hrpn.cli.terminal import (
     GO_ON,
+    LOG,
     CommandError,
     Stop,
     complain,
@@ -43,6 +45,7 @@ _NONE_CHOSEN = (
     "--checkpoint (napari-hrpn models lists them)."
 )
 _HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {SYNTHETIC} if not given."
+_PARTS_OF_TIME = ("reading", "waiting", "computing", "writing")
 CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
 _MEMBERS_HELP = (
     f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
@@ -79,6 +82,9 @@ def predict(
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
     profile: Annotated[bool, typer.Option("--profile", help="Print how the time for each slide was spent.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON; a list of several slides.")
+    ] = False,
 ) -> None:
     """Predict the probe channel of slides from their nuclei and vessels.
 
@@ -114,10 +120,13 @@ def predict(
             choose_device(settings.device)
         members = _members(checkpoint or [SYNTHETIC], study)
         _check_roles(members[0], channels)
-        request = _Request(members, settings, channels, opening(plane), overwrite, profile)
+        request = _Request(members, settings, channels, opening(plane), overwrite, profile, as_json)
         request.is_default = not (checkpoint or study)
         request.errors = None if study is None else _errors(study, members)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)
+        if as_json:
+            rows = request.rows
+            typer.echo(json.dumps(rows[0] if len(stores) == 1 and rows else rows, indent=2, ensure_ascii=False))
         if stop.is_set() and complete + request.failed < len(stores):
             stop.leave()
     if request.failed:
@@ -165,9 +174,11 @@ class _Request:
     plane: dict[str, Any]
     overwrite: bool
     profile: bool
+    as_json: bool
     failed: int = 0
     is_default: bool = False  # Whether no checkpoint was chosen
     errors: ErrorModel | None = None  # Of the networks of a study, on held-out tumours
+    rows: list[dict[str, Any]] = field(default_factory=list)  # For JSON: a slide each
 
     def one_by_one(self, stores: dict[Location, Location], stop: Stop) -> int:
         """Predict slides, by path with their stores, in this process; returns how many are complete."""
@@ -243,7 +254,12 @@ class _Request:
         """Print what a prediction did and, if asked for, how its time was spent; returns whether it is complete."""
         is_complete = report.finished == report.total
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
-        typer.echo(f"{path.name}: {summary(report, new) if is_complete else kept}")
+        words = f"{path.name}: {summary(report, new) if is_complete else kept}"
+        LOG.info(words)
+        self.rows.append(_facts(path, report, new))
+        if self.as_json:
+            return is_complete
+        typer.echo(words)
         if report.fit is not None and report.fit.level == "fits":
             # the other levels are among the warnings
             typer.echo(f"  {report.fit.sentence}")
@@ -259,7 +275,22 @@ class _Request:
             raise error
         sentence = str(error)
         complain(sentence if path.name in sentence else f"{path.name}: {sentence}")
+        self.rows.append(_facts(path, error=sentence))
         self.failed += 1
+
+
+def _facts(path: Location, report: PredictionReport | None = None, new: int = 0, error: str = "") -> dict[str, Any]:
+    """Facts about the prediction of a slide, as JSON has them."""
+    seconds = (f"seconds_{part}" for part in _PARTS_OF_TIME)
+    names = ("finished", "total", "complete", "seconds", *seconds, "device", "checkpoint")
+    return {
+        "slide": str(path),
+        "prediction": None if report is None else str(report.path),
+        **{name: getattr(report, name, None) for name in names},
+        "new_tiles": new,
+        "fit": None if report is None or report.fit is None else asdict(report.fit),
+        "error": error,
+    }
 
 
 def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: str) -> tuple[PredictionReport, int]:
@@ -290,8 +321,7 @@ def summary(report: PredictionReport, new: int) -> str:
 
 
 def _time_spent(report: PredictionReport) -> str:
-    parts = ("reading", "waiting", "computing", "writing")
-    seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in parts)
+    seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in _PARTS_OF_TIME)
     waste = f"; {report.pixels_run / report.pixels_kept:.2f} pixels run per pixel kept" if report.pixels_kept else ""
     overlap = f"overlapping, {report.seconds:.1f} s in all"
     return f"  {seconds}; {overlap}; tiles of {report.core} px + {report.halo} px{waste}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ def report(
     ],
     output: OutputFolder,
     overwrite: Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Combine evaluations of several slides: mean, SD and interval over tumours.
 
@@ -30,5 +32,9 @@ def report(
     from napari_hrpn.reports import write_cohort
 
     written = write_cohort(evaluations, output, overwrite=overwrite)
+    if as_json:
+        facts = {"tumours": written.tumours, "page": str(written.page), "numbers": str(written.json)}
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
     word = "tumour" if written.tumours == 1 else "tumours"
     typer.echo(f"{written.tumours} {word}: {written.page}\nnumbers     {written.json}")

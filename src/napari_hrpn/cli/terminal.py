@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 import warnings
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
@@ -18,6 +20,12 @@ from napari_hrpn.core import Progress, Stopped, drive
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from types import FrameType
+
+LOG = logging.getLogger("napari_hrpn.cli")
+"""What a command says of its work, for the file of --log; without one, nothing is written."""
+LOG.setLevel(logging.INFO)
+LOG.propagate = False
+LOG.addHandler(logging.NullHandler())
 
 GO_ON = "run the same command again to resume."
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -32,6 +40,7 @@ class CommandError(ValueError):
 
 def complain(sentence: str) -> None:
     """Print an error as one line on stderr."""
+    LOG.error(_one_line(sentence))
     typer.echo(f"napari-hrpn: error: {_one_line(sentence)}", err=True)
 
 
@@ -53,10 +62,13 @@ def show_warning() -> Callable[..., None]:
     before = warnings.showwarning
 
     def _show(message: Warning | str, category: type[Warning], *place: object) -> None:
+        is_new = str(message) not in seen
+        seen.add(str(message))
+        if is_new:
+            LOG.warning(_one_line(str(message)))
         if not category.__module__.startswith("napari_hrpn."):
             before(message, category, *place)  # type: ignore[arg-type]
-        elif str(message) not in seen:
-            seen.add(str(message))
+        elif is_new:
             sys.stdout.flush()
             typer.echo(f"warning: {_one_line(str(message))}", err=True)
 
@@ -74,6 +86,7 @@ class Stop(threading.Event):
 
     def leave(self) -> NoReturn:
         """End the program with 128 + signal as the exit code, as shells do: 130 after Ctrl-C."""
+        LOG.warning(self._sentence)
         typer.echo(self._sentence, err=True)
         raise typer.Exit(128 + self.number)
 
@@ -112,19 +125,22 @@ def follow(
     with ExitStack() as display:
         shown_title, started, done_before = title, 0.0, None
         show = display.enter_context(_display(title))
+        log = _tenths(title, LOG.info)
 
         def show_progress(report: Any) -> None:  # noqa: ANN401 (it is progress where `progress_of` is left out)
-            nonlocal shown_title, started, done_before, show
+            nonlocal shown_title, started, done_before, show, log
             progress: Progress = progress_of(report) if progress_of else report
             part_title = part_of(report) if part_of else title
             if part_title != shown_title:
                 shown_title, done_before = part_title, None
                 display.close()
-                show = display.enter_context(_display(shown_title))
+                show, log = display.enter_context(_display(shown_title)), _tenths(shown_title, LOG.info)
             # what an earlier run finished says nothing about the speed of this one
             if done_before is None:
                 started, done_before = time.monotonic(), progress.done
-            show(progress, _status(progress, done_before, time.monotonic() - started))
+            words = _status(progress, done_before, time.monotonic() - started)
+            show(progress, words)
+            log(progress, words)
 
         try:
             return drive(steps, show_progress, stop)
@@ -157,7 +173,7 @@ def _display(title: str) -> Iterator[Callable[[Progress, str], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _printed_tenths(title)
+        yield _tenths(title, partial(typer.echo, err=True))
         return
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -168,7 +184,8 @@ def _display(title: str) -> Iterator[Callable[[Progress, str], None]]:
         yield lambda progress, words: bar.update(task, completed=progress.done, total=progress.total, words=words)
 
 
-def _printed_tenths(title: str) -> Callable[[Progress, str], None]:
+def _tenths(title: str, say: Callable[[str], object]) -> Callable[[Progress, str], None]:
+    """Function that says a line for every tenth of some work."""
     last_tenth = 0
 
     def show(progress: Progress, words: str) -> None:
@@ -177,6 +194,6 @@ def _printed_tenths(title: str) -> Callable[[Progress, str], None]:
         tenth = int(10 * progress.share + 1e-9)
         if tenth > last_tenth:
             last_tenth = tenth
-            typer.echo(f"{title}: {tenth * 10} %" + (f", {words}" if words else ""), err=True)
+            say(f"{title}: {tenth * 10} %" + (f", {words}" if words else ""))
 
     return show

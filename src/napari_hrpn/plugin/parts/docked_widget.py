@@ -5,7 +5,9 @@ from __future__ import annotations
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidget
 
+from napari_hrpn.core.requirements import needs
 from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.parts.messages import UserError
 
 _MOST_OF_WINDOW = 0.4
 _SETTLING_MS = 100
@@ -16,6 +18,12 @@ class DockedWidget(QWidget):
 
     least_width_px = 0
     _is_shut_down = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        problem = next((need.problem for need in needs() if need.name == "napari"), "")
+        if problem:
+            raise UserError(problem)
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Return a size that is wide enough for a readable plot or table."""
