@@ -43,13 +43,14 @@ def test_last_tumour_in_natural_order_is_held_out_and_the_note_says_so() -> None
     assert "t10, the last of 3 tumours" in split.note
 
 
-def test_none_holds_out_nothing_unless_a_tumour_has_that_name() -> None:
+def test_none_holds_out_nothing_and_no_tumour_may_have_that_name() -> None:
     split = split_slides([made_up("a"), made_up("b"), made_up("c", part="test")], "none")
     assert names(split) == (["a", "b"], [], ["c"])
     assert split.judged_on == split.train
     assert "last epoch" in split.note
     assert names(split_slides([made_up("a")], "none")) == (["a"], [], [])
-    assert names(split_slides([made_up("a"), made_up("none")], "none")) == (["a"], ["none"], [])
+    with pytest.raises(TrainingError, match="a tumour is called 'none'"):
+        split_slides([made_up("a"), made_up("none")], "none")
     with pytest.raises(TrainingError, match="b is named for validation"):
         split_slides([made_up("a"), made_up("b", part="validation")], "none")
 

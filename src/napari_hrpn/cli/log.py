@@ -24,13 +24,24 @@ def start_log(path: Path) -> None:
     if path.is_file() and path.stat().st_size and not _is_log(path):
         msg = f"{path} is there and is no log of this program; give --log the name of a log or of a new file."
         raise CommandError(msg)
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(_FORMAT))
     # what other packages log, from warnings on, is in the file too
     for logger in (LOG, logging.getLogger()):
         logger.addHandler(handler)
     LOG.info("started: %s", shlex.join(["napari-hrpn", *sys.argv[1:]]))
     LOG.info("%s on Python %s, %s, in %s", __version__, platform.python_version(), platform.platform(), Path.cwd())
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is given up, with one sentence, when it cannot be written; the work goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        """Write no more; what was not written is lost."""
+        error = sys.exc_info()[1]
+        self.setLevel(logging.CRITICAL + 1)
+        self.stream = None
+        print(f"warning: {self.baseFilename} cannot be written ({error}); the log ends here.", file=sys.stderr)
 
 
 def _is_log(path: Path) -> bool:

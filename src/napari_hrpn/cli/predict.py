@@ -45,6 +45,7 @@ _NONE_CHOSEN = (
     "--checkpoint (napari-hrpn models lists them)."
 )
 _HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {SYNTHETIC} if not given."
+_WARNED = ("note", "warning")
 _PARTS_OF_TIME = ("reading", "waiting", "computing", "writing")
 CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
 _MEMBERS_HELP = (
@@ -256,15 +257,16 @@ class _Request:
         kept = f"{report.finished} of {report.total} tiles are finished and kept in {report.path}"
         words = f"{path.name}: {summary(report, new) if is_complete else kept}"
         LOG.info(words)
+        if report.unlike is not None and report.unlike.level in _WARNED:
+            warnings.warn(report.unlike.sentence, PredictionWarning, stacklevel=1)
         self.rows.append(_facts(path, report, new))
         if self.as_json:
             return is_complete
         typer.echo(words)
-        if report.fit is not None and report.fit.level == "fits":
-            # the other levels are among the warnings
-            typer.echo(f"  {report.fit.sentence}")
-        if report.unlike is not None:
-            typer.echo(f"  {report.unlike.sentence}")
+        for fit in (report.fit, report.unlike):
+            if fit is not None and fit.level not in _WARNED:
+                # the other levels are among the warnings
+                typer.echo(f"  {fit.sentence}")
         if self.profile and new:
             typer.echo(_time_spent(report))
         return is_complete
@@ -288,7 +290,10 @@ def _facts(path: Location, report: PredictionReport | None = None, new: int = 0,
         "prediction": None if report is None else str(report.path),
         **{name: getattr(report, name, None) for name in names},
         "new_tiles": new,
-        "fit": None if report is None or report.fit is None else asdict(report.fit),
+        **{
+            name: asdict(fit) if (fit := getattr(report, name, None)) is not None else None
+            for name in ("fit", "unlike")
+        },
         "error": error,
     }
 

@@ -14,6 +14,7 @@ from napari_hrpn.cli.options import ChannelOptions, Chosen, From, ImageOptions
 from napari_hrpn.cli.terminal import GO_ON, CommandError, Stop, complain, duration, follow, stop_on_signals
 from napari_hrpn.core import Progress
 from napari_hrpn.settings import TrainingSettings, recipe_settings
+from napari_hrpn.settings.training import NO_VALIDATION
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -86,7 +87,8 @@ def train(
             for slide in slides
         ]
         entries = _with_test(entries, test or [])
-        _run(train_model(entries, output, settings, validate=validate, cache=cache, stop=stop), stop, as_json=as_json)
+        work = train_model(entries, output, settings, validate=validate, cache=cache, stop=stop)
+        _run(work, stop, as_json=as_json, is_validated=validate != NO_VALIDATION)
 
 
 def _pairs(words: Sequence[str] | None, option: str, what: str) -> dict[str, str]:
@@ -167,17 +169,17 @@ def _regions_of(slide: Path, folder: Path) -> Path:
     return existing.absolute()
 
 
-def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: bool) -> None:
+def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: bool, is_validated: bool) -> None:
     """Run a training to its end, and show its progress and a line per epoch."""
     reports = 0
 
     def progress(report: Report) -> Progress:
         nonlocal reports
         reports += 1
-        return _progress(report)
+        return _progress(report, is_validated=is_validated)
 
     result = follow(work, "training", progress, part_of=_part_title)
-    facts = _result_facts(result)
+    facts = _result_facts(result, is_validated=is_validated)
     typer.echo(json.dumps(facts, ensure_ascii=False) if as_json else _summary(result, facts, is_new=reports > 0))
     if result.complete:
         return
@@ -193,14 +195,14 @@ def _part_title(report: Report) -> str:
     return "cutting patches" if isinstance(report, CutReport) else "training"
 
 
-def _progress(report: Report) -> Progress:
+def _progress(report: Report, *, is_validated: bool) -> Progress:
     from napari_hrpn.training import CutReport, EpochReport
 
     if isinstance(report, CutReport):
         return Progress(report.done, report.total, report.slide)
     if isinstance(report, EpochReport):
         # rich moves its bar out of the way of print, but not of typer.echo
-        print(_epoch_line(report), file=sys.stderr, flush=True)
+        print(_epoch_line(report, is_validated=is_validated), file=sys.stderr, flush=True)
         seconds, note = report.record.seconds, f"epoch {report.record.epoch}"
     else:
         seconds = report.seconds
@@ -210,14 +212,15 @@ def _progress(report: Report) -> Progress:
     return Progress(share, 1, note, report.seconds_left)
 
 
-def _epoch_line(report: EpochReport) -> str:
+def _epoch_line(report: EpochReport, *, is_validated: bool) -> str:
     """One line on an epoch: its losses, and r and R2 on the validation patches beside the r of blurred inputs."""
     record = report.record
-    numbers = f"loss {record.train_loss:.4g}, validation {record.validation_loss:.4g}"
+    judged_on = "validation" if is_validated else "slides trained on"
+    numbers = f"loss {record.train_loss:.4g}, {judged_on} {record.validation_loss:.4g}"
     if record.validation_r is not None and record.validation_r2 is not None:
         blurred = "" if record.baseline_r is None else f" (blurred inputs {record.baseline_r:.3f})"
         numbers += f", r {record.validation_r:.3f}{blurred}, R2 {record.validation_r2:.3f}"
-    best = " (best so far)" if report.best_epoch == record.epoch else ""
+    best = " (best so far)" if is_validated and report.best_epoch == record.epoch else ""
     return f"epoch {record.epoch} of {report.epochs}: {numbers}{best}"
 
 
@@ -227,17 +230,20 @@ def _summary(result: TrainingResult, facts: dict[str, Any], *, is_new: bool) -> 
         return f"no epoch is finished yet: {result.folder}"
     epochs = f"{facts['epochs']} epoch{'' if facts['epochs'] == 1 else 's'}"
     state = f"{epochs} in {duration(facts['seconds'])}" if is_new else "already complete"
-    best = f"epoch {result.best_epoch} is the best, with a validation loss of {facts['validation_loss']:.4g}"
+    loss = facts["validation_loss"]
+    best = f"epoch {result.best_epoch} is " + (
+        "kept" if loss is None else f"the best, with a validation loss of {loss:.4g}"
+    )
     return f"{state}; {best}: {result.checkpoint}"
 
 
-def _result_facts(result: TrainingResult) -> dict[str, Any]:
+def _result_facts(result: TrainingResult, *, is_validated: bool) -> dict[str, Any]:
     """Facts about a training, as JSON has them."""
     best = next((record for record in result.history if record.epoch == result.best_epoch), None)
     return {
         "checkpoint": None if result.checkpoint is None else str(result.checkpoint),
         "best_epoch": result.best_epoch,
-        **{name: getattr(best, name, None) for name in _NUMBERS},
+        **{name: getattr(best, name, None) if is_validated else None for name in _NUMBERS},
         "epochs": len(result.history),
         "complete": result.complete,
         "seconds": result.history[-1].seconds if result.history else 0.0,

@@ -215,19 +215,30 @@ def read_results(path: str | Path) -> tuple[ResultRow, ...]:
     -------
     tuple of ResultRow
         The same rows.
+
+    Raises
+    ------
+    StudyError
+        If the file is damaged.
     """
     import pandas as pd
 
-    table = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(_COUNTS, "Int64"),
-        converters=dict.fromkeys(_columns("str"), text_of_cell),
-        # a slide or tumour may be called NA or None
-        keep_default_na=False,
-        na_values={name: [""] for name in (*_COUNTS, *_NUMBERS, *STUDY_METRICS)},
-    )
-    records: list[dict[str, Any]] = table.to_dict("records")
-    return tuple(_row_of({**row, **{name: None for name in _COUNTS if row[name] is pd.NA}}) for row in records)
+    from napari_hrpn.experiments.study import StudyError
+
+    try:
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(_COUNTS, "Int64"),
+            converters=dict.fromkeys(_columns("str"), text_of_cell),
+            # a slide or tumour may be called NA or None
+            keep_default_na=False,
+            na_values={name: [""] for name in (*_COUNTS, *_NUMBERS, *STUDY_METRICS)},
+        )
+        records: list[dict[str, Any]] = table.to_dict("records")
+        return tuple(_row_of({**row, **{name: None for name in _COUNTS if row[name] is pd.NA}}) for row in records)
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{path} is not the table of results of a study; run napari-hrpn cross-validate again to write it."
+        raise StudyError(msg) from error
 
 
 def summarised(rows: Iterable[ResultRow]) -> tuple[SummaryRow, ...]:

@@ -45,7 +45,8 @@ def check_comparable(members: Sequence[Checkpoint], settings: PredictionSettings
     if settings.unlike and lacking:
         msg = (
             f"{lacking[0]} does not say which features it saw in its training, so where a slide is unlike it is not "
-            "known: only networks HRPN that were trained to the end by this version do; choose one, or predict without."
+            "known: only networks HRPN do that were trained to the end by this version, on tissue of eight blocks of "
+            "64 px or more; choose one, or predict without."
         )
         raise PredictionError(msg)
     if settings.unlike and settings.output == "probe":

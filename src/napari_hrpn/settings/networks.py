@@ -119,7 +119,7 @@ COMPARED = tuple(network.name for network in NETWORKS.values() if network.is_com
 SYNTHETIC = "synthetic"
 """The checkpoint that predicts phantoms, and where none is chosen."""
 BUNDLED = {
-    SYNTHETIC: "Bundled, from synthetic tumours",
-    "dextran": "Bundled, from dextran in capillaries",
+    SYNTHETIC: "Synthetic tumours, bundled",
+    "dextran": "Dextran, bundled",
 }
 """Checkpoints that come with the package, by name, with their titles in a form."""

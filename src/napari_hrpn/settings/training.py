@@ -18,6 +18,10 @@ def _share(title: str, words: str, flag: str = "", step: float = 0.05) -> Option
     return Option(title=title, help=words, flag=flag, metavar="SHARE", minimum=0, maximum=1, step=step, is_share=True)
 
 
+NO_VALIDATION = "none"
+"""Instead of a tumour to validate on: all are trained on, for a number of epochs that is known from other runs."""
+
+
 @dataclass(frozen=True)
 class TrainingSettings(TrainedNetwork):
     """How a network is trained."""

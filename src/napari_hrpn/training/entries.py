@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.core.errors import TrainingError
+from napari_hrpn.settings.training import NO_VALIDATION
 from napari_hrpn.slides import RegionMask, find_channel, guess_roles, open_slide, read_regions, slide_name
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 Part = Literal["auto", "train", "validation", "test"]
 _OPTIONS = {"nuclei": "--nuclei CHANNEL", "vessels": "--vessels CHANNEL", "probe": "--probe CHANNEL"}
 """How the command line names the channel of a role; other roles go by ``--role ROLE=CHANNEL``."""
-NO_VALIDATION = "none"
-"""Instead of a tumour to validate on: all are trained on, for a number of epochs that is known from other runs."""
 _GAP_PX = 64
 _VALIDATION_SHARE = 0.25
 
@@ -213,7 +212,10 @@ def split_slides(slides: Sequence[TrainingSlide], validate: str | None = None) -
         single tumour is too small to be cut.
     """
     tumours = sorted({slide.entry.tumour_id for slide in slides}, key=_natural)
-    holds_out = validate != NO_VALIDATION or NO_VALIDATION in tumours
+    holds_out = validate != NO_VALIDATION
+    if not holds_out and NO_VALIDATION in tumours:
+        msg = f"a tumour is called {NO_VALIDATION!r}, which also means to hold out none; give it another name."
+        raise TrainingError(msg)
     validate = validate if holds_out else None
     if validate is not None and validate not in tumours:
         named = ", ".join(tumours)

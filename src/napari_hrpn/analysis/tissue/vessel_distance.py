@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 REFERENCE_UM = 2.0
 """Pixel size at which the grey level of vessels is found."""
 
+_MOST_BINS = 65_536
+
 
 def vessel_distance(
     vessels: NDArray[Any], threshold: float, pixel_um: tuple[float, float], settings: VesselDistance
@@ -53,8 +55,12 @@ def vessel_threshold(slide: Slide, channel: int, tissue: RegionMask) -> float:
     pixels = tissue_pixels(slide, (channel,), tissue, REFERENCE_UM)[0]
     known = known_pixels(pixels)
     pixels = pixels if known is None else pixels[known]
-    # of equal pixels none is a vessel
-    return float(threshold_otsu(pixels)) if len(pixels) and pixels.min() < pixels.max() else math.inf
+    if not len(pixels) or pixels.min() == pixels.max():
+        # of equal pixels none is a vessel
+        return math.inf
+    # of integers, a bin each would be made, which may be billions
+    is_wide = float(pixels.max()) - float(pixels.min()) > _MOST_BINS
+    return float(threshold_otsu(pixels.astype(np.float64) if is_wide else pixels))
 
 
 def with_distance(

@@ -48,11 +48,11 @@ class FitLabel(ToneLabel):
     def _show(self, fit: Fit | None) -> None:
         if fit is None:
             return
-        sentence = f"{fit.sentence[0].upper()}{fit.sentence[1:]}"
+        # it begins with the name of a file, which has no capital of its own
         if fit.level == "fits":
-            self.say(sentence, "quiet")
+            self.say(fit.sentence, "quiet")
         else:
-            self.warn([sentence])
+            self.warn([fit.sentence])
 
 
 def _fit(slide: Slide, members: Sequence[Checkpoint], roles: Mapping[str, int]) -> Fit | None:
