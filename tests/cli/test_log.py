@@ -52,6 +52,14 @@ def test_a_log_that_cannot_be_written_or_is_something_else_is_refused(
 
 
 @pytest.mark.filterwarnings("always")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_work_goes_on_when_the_log_cannot_be_written_any_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cache", "--log", "/dev/full"]) == 0
+    told = capsys.readouterr().err
+    assert told.count("/dev/full cannot be written") == 1
+    assert "Traceback" not in told
+
+
 def test_warnings_and_errors_of_the_program_are_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "work.log"
 

@@ -322,3 +322,11 @@ def test_a_real_study_learns_and_goes_on(tmp_path: Path) -> None:
     assert [row.fold for row in rows] == ["T1", "T1", "T2", "T2", "final", "final"]
     assert all(np.isfinite([row.mse, row.r2, row.seconds, row.patches_per_second]).all() for row in rows)
     assert {(row.epochs, row.best_epoch, row.parameters) for row in rows} == {(1, 1, 368_976)}
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1\n2,3,4\n", bytes(range(128, 256)), b"garbage\n1\n"])
+def test_a_damaged_table_of_results_is_refused_in_a_sentence(content: bytes, tmp_path: Path) -> None:
+    table = tmp_path / "results.csv"
+    table.write_bytes(content)
+    with pytest.raises(StudyError, match="is not the table of results of a study"):
+        read_results(table)

@@ -145,6 +145,21 @@ def test_vessels_are_cut_between_their_grey_levels_and_not_where_there_is_none(s
     assert vessel_threshold(flat, 1, tissue) == np.inf
 
 
+def test_vessels_of_wide_integers_are_found_in_little_memory(source):
+    """As many steps as grey levels would be three billion."""
+    slide = make_slide(64, 64, source)
+    image = np.full((3, 64, 64), 100, np.uint32)
+    image[1, 20:30] = 3_000_000_000
+    wide = replace(slide, levels=(da.from_array(image),), pixel_size_um=(2.0, 2.0))
+    tracemalloc.start()
+    try:
+        threshold = vessel_threshold(wide, 1, RegionMask.whole((64, 64)))
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+    assert 100 <= threshold < 3_000_000_000
+
+
 @pytest.mark.parametrize("slide_um", [0.5, 0.33])
 def test_training_sees_what_a_prediction_sees(slide_um, source, tmp_path, monkeypatch):
     """The slide of a training on the network's grid has the pixels that a prediction gives the network."""

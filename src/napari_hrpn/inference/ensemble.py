@@ -26,13 +26,7 @@ def checked_members(members: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
     if not members:
         msg = "there is no checkpoint to predict with; expected one, or several for an ensemble."
         raise PredictionError(msg)
-    first, digests = members[0], [member.digest for member in members]
-    for number, digest in enumerate(digests):
-        if digest in digests[:number]:
-            msg = (
-                f"checkpoint {number + 1} is the same network as checkpoint {digests.index(digest) + 1}; leave it out."
-            )
-            raise PredictionError(msg)
+    first = members[0]
     for number, other in enumerate(members[1:], start=2):
         for what, found, expected in zip(_KINDS, _kind(other), _kind(first), strict=True):
             if found != expected:
