@@ -269,10 +269,11 @@ class _Request:
         if self.as_json:
             return is_complete
         typer.echo(words)
-        for fit in (report.fit, report.unlike):
-            if fit is not None and fit.level not in _WARNED:
-                # the other levels are among the warnings
-                typer.echo(f"  {fit.sentence}")
+        # other levels are among the warnings
+        if report.fit is not None and report.fit.level == "fits":
+            typer.echo(f"  {report.fit.sentence}")
+        if report.unlike is not None and report.unlike.level not in _WARNED:
+            typer.echo(f"  {report.unlike.sentence}")
         if self.profile and new:
             typer.echo(_time_spent(report))
         return is_complete

@@ -178,7 +178,7 @@ class TrainingSettings(TrainedNetwork):
         Literal["auto", "fp32", "bf16"],
         Option(
             title="Precision",
-            help="Arithmetic inside the network: fp32, bf16, or auto, which is bf16 on a GPU that has it.",
+            help="Arithmetic inside the network: fp32, bf16, or auto, which is bf16 on a device that has it.",
             titles={"auto": "Automatic", "fp32": "32 bit, exact", "bf16": "16 bit, bfloat16"},
             flag="--precision",
             metavar="TYPE",
