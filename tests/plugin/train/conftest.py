@@ -21,6 +21,7 @@ from napari_hrpn.training import (
     Preview,
     RunFolder,
     RunRequest,
+    Split,
     StepReport,
     TrainingWarning,
 )
@@ -114,7 +115,7 @@ def preview():
 def training(monkeypatch):
     """The fake training, with an estimate and checks that take no time."""
     fake = FakeTraining()
-    split = SimpleNamespace(train=(), validation=(), test=(), note="Validated on tumour 2.")
+    split = Split((), (), (), "Validated on tumour 2.")
     fake.checked = SimpleNamespace(split=split, warnings=("tumour 1 and tumour 2 look alike.",), cache_bytes=3 * 10**8)
     fake.refused_with = None
 
