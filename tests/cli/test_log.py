@@ -60,6 +60,7 @@ def test_work_goes_on_when_the_log_cannot_be_written_any_more(capsys: pytest.Cap
     assert "Traceback" not in told
 
 
+@pytest.mark.filterwarnings("default:100 %:napari_hrpn.slides.SlideWarning")
 def test_warnings_and_errors_of_the_program_are_in_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "work.log"
 

@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from napari_hrpn.cli.terminal import LOG, CommandError
@@ -40,6 +41,8 @@ class _LogFile(logging.FileHandler):
         """Write no more; what was not written is lost."""
         error = sys.exc_info()[1]
         self.setLevel(logging.CRITICAL + 1)
+        with suppress(OSError):
+            self.stream.close()
         self.stream = None
         print(f"warning: {self.baseFilename} cannot be written ({error}); the log ends here.", file=sys.stderr)
 
