@@ -41,9 +41,10 @@ class _LogFile(logging.FileHandler):
         """Write no more; what was not written is lost."""
         error = sys.exc_info()[1]
         self.setLevel(logging.CRITICAL + 1)
-        with suppress(OSError):
-            self.stream.close()
-        self.stream = None
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
         print(f"warning: {self.baseFilename} cannot be written ({error}); the log ends here.", file=sys.stderr)
 
 
