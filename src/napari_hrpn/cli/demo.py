@@ -16,7 +16,8 @@ import typer
 from napari_hrpn.cli.convert import write_slide
 from napari_hrpn.cli.options import Overwrite
 from napari_hrpn.cli.phantom import Seed, noise_free_slide
-from napari_hrpn.cli.predict import CheckpointOption, run_prediction, summary
+from napari_hrpn.cli.predict import CheckpointOption, run_prediction
+from napari_hrpn.cli.prediction_words import summary
 from napari_hrpn.cli.terminal import CommandError, duration, follow, stop_on_signals
 from napari_hrpn.core.files import saved_json
 from napari_hrpn.settings.networks import SYNTHETIC

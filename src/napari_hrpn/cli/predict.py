@@ -6,7 +6,7 @@ import json
 import re
 import warnings
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.options import Chosen, From, PlaneOptions, StainOptions, WorkerOptions, Workers, opening
+from napari_hrpn.cli.prediction_words import prediction_facts, summary, time_spent
 from napari_hrpn.cli.terminal import (
     GO_ON,
     LOG,
     CommandError,
     Stop,
     complain,
-    duration,
     follow,
     is_for_the_user,
     stop_on_signals,
@@ -46,7 +46,7 @@ _NONE_CHOSEN = (
 )
 _HELP = f"Trained network: a file, or the name of a bundled one ({', '.join(BUNDLED)}); {SYNTHETIC} if not given."
 _WARNED = ("note", "warning")
-_PARTS_OF_TIME = ("reading", "waiting", "computing", "writing")
+
 CheckpointOption = Annotated[str | None, typer.Option(metavar="CHECKPOINT", help=_HELP)]
 _MEMBERS_HELP = (
     f"{_HELP} Several are an ensemble, which predicts their mean and, as a second channel, the standard deviation "
@@ -265,7 +265,7 @@ class _Request:
         LOG.info(words)
         if report.unlike is not None and report.unlike.level in _WARNED:
             warnings.warn(report.unlike.sentence, PredictionWarning, stacklevel=1)
-        self.rows.append(_facts(path, report, new))
+        self.rows.append(prediction_facts(path, report, new))
         if self.as_json:
             return is_complete
         typer.echo(words)
@@ -275,7 +275,7 @@ class _Request:
         if report.unlike is not None and report.unlike.level not in _WARNED:
             typer.echo(f"  {report.unlike.sentence}")
         if self.profile and new:
-            typer.echo(_time_spent(report))
+            typer.echo(time_spent(report))
         return is_complete
 
     def _fail(self, path: Location, error: Exception) -> None:
@@ -284,25 +284,8 @@ class _Request:
             raise error
         sentence = str(error)
         complain(sentence if path.name in sentence else f"{path.name}: {sentence}")
-        self.rows.append(_facts(path, error=sentence))
+        self.rows.append(prediction_facts(path, error=sentence))
         self.failed += 1
-
-
-def _facts(path: Location, report: PredictionReport | None = None, new: int = 0, error: str = "") -> dict[str, Any]:
-    """Facts about the prediction of a slide, as JSON has them."""
-    seconds = (f"seconds_{part}" for part in _PARTS_OF_TIME)
-    names = ("finished", "total", "complete", "seconds", *seconds, "device", "checkpoint")
-    return {
-        "slide": str(path),
-        "prediction": None if report is None else str(report.path),
-        **{name: getattr(report, name, None) for name in names},
-        "new_tiles": new,
-        **{
-            name: asdict(fit) if (fit := getattr(report, name, None)) is not None else None
-            for name in ("fit", "unlike")
-        },
-        "error": error,
-    }
 
 
 def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: str) -> tuple[PredictionReport, int]:
@@ -320,23 +303,6 @@ def run_prediction(steps: Generator[TileReport, None, PredictionReport], title: 
 def _tile_progress(report: TileReport | TileOfMany, pixels: int) -> Progress:
     speed = pixels / 1e6 / max(report.seconds, 1e-3)
     return Progress(report.finished, report.total, f"{speed:.2g} Mpx/s", report.seconds_left)
-
-
-def summary(report: PredictionReport, new: int) -> str:
-    """One line on what a prediction did."""
-    if not new:
-        return f"already complete: {report.path}"
-    speed = f", {report.pixels_kept / 1e6 / report.seconds:.2g} Mpx/s on {report.device}" if report.pixels_kept else ""
-    word = "tile" if new == 1 else "tiles"
-    tiles = f"{new} {word}" if new == report.total else f"{new} more {word}, {report.finished} of {report.total},"
-    return f"{tiles} in {duration(report.seconds)}{speed}: {report.path}"
-
-
-def _time_spent(report: PredictionReport) -> str:
-    seconds = ", ".join(f"{part} {getattr(report, f'seconds_{part}'):.1f} s" for part in _PARTS_OF_TIME)
-    waste = f"; {report.pixels_run / report.pixels_kept:.2f} pixels run per pixel kept" if report.pixels_kept else ""
-    overlap = f"overlapping, {report.seconds:.1f} s in all"
-    return f"  {seconds}; {overlap}; tiles of {report.core} px + {report.halo} px{waste}"
 
 
 def parse_region(text: str) -> Box:

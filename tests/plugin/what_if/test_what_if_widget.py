@@ -122,7 +122,7 @@ def test_the_result_belongs_to_its_slide_though_another_is_chosen_or_it_is_close
     assert widget.place is None
     settle(widget)
     corner = (widget.result.box.y0, widget.result.box.x0)
-    network = viewer.layers["network: without vessel"]
+    network = viewer.layers["network: missing vessel"]
     np.testing.assert_allclose(network.data_to_world((0, 0)), first.data_to_world(corner))
     assert widget.result_label.text().replace("\u200b", "").split("\n")[2].startswith(f"{first.name.split()[0]}")
     widget.slide_box.value = widget.slide_box.choices[0]
