@@ -84,7 +84,7 @@ def test_tumour_on_two_sides_is_refused(parts: tuple[Part, Part]) -> None:
 
 
 def test_unknown_tumour_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(TrainingError, match=r"no tumour 'q' to validate on; .*: t2, t10\."):
+    with pytest.raises(TrainingError, match=r"no tumour 'q' to validate on; .*: t2, t10; or none\."):
         split_slides([made_up("t10"), made_up("t2")], "q")
 
 

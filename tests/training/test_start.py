@@ -178,7 +178,7 @@ def test_without_a_start_nothing_can_be_frozen_or_is_read(tmp_path: Path) -> Non
 def test_a_checkpoint_is_named_by_file_or_by_the_name_of_a_bundled_one(parent: Path) -> None:
     assert checkpoint_path("synthetic") == bundled_checkpoint()
     assert checkpoint_path(str(parent)) == parent
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint synthetics; expected .* synthetic\."):
+    with pytest.raises(CheckpointError, match=r"there is no checkpoint synthetics; expected .* synthetic or dextran\."):
         checkpoint_path("synthetics")
 
 
