@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from napari_hrpn.models import Checkpoint
 
-_FIGURES = ("validation_r", "validation_r2")
+_FIGURES = ("validation_r", "validation_r2", "left_out_r", "left_out_r2")
 _WIDTH = 100
 
 
