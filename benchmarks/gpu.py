@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from predict import make_checkpoint
 
 from napari_hrpn.core import drive
 
@@ -116,21 +117,33 @@ class Bench:
 
 
 def bundled() -> Checkpoint:
-    """The checkpoint that comes along."""
+    """The checkpoint that comes along: trained weights, which show what half precision does."""
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
 
     return load_checkpoint(bundled_checkpoint())
 
 
-def predicted(bench: Bench, slide: Slide, name: str, **changes: object) -> tuple[NDArray[np.float32], PredictionReport]:
-    """Predict every pixel of a slide, with changed settings."""
+def published(bench: Bench) -> Checkpoint:
+    """The network as published, on the slide's own pixels: the bundled one would be fed a quarter of them."""
+    from napari_hrpn.models import load_checkpoint
+
+    path = bench.folder / "network.safetensors"
+    if not path.exists():
+        make_checkpoint(path)
+    return load_checkpoint(path)
+
+
+def predicted(
+    bench: Bench, slide: Slide, name: str, checkpoint: Checkpoint | None = None, **changes: object
+) -> tuple[NDArray[np.float32], PredictionReport]:
+    """Predict every pixel of a slide with the published network or another one, and changed settings."""
     import zarr
 
     from napari_hrpn.inference import PredictionSettings, predict_slide
 
     settings = replace(PredictionSettings(device=bench.device, skip_blank=False), **changes)  # type: ignore[arg-type]
     path = bench.folder / f"{name}.ome.zarr"
-    report = drive(predict_slide(slide, bundled(), path, settings))
+    report = drive(predict_slide(slide, checkpoint or published(bench), path, settings))
     pixels: NDArray[np.float32] = np.asarray(zarr.open_array(path / "0", mode="r")[0])
     return pixels, report
 
@@ -167,11 +180,12 @@ def check_equality(bench: Bench) -> None:
     from napari_hrpn.slides import open_slide
 
     slide = open_slide(written_phantom(bench, "tumour", 700 if bench.small else 1500, 4))
-    exact, _ = predicted(bench, slide, "cpu", device="cpu")
+    trained = bundled()
+    exact, _ = predicted(bench, slide, "cpu", trained, device="cpu")
     reach = float(np.ptp(exact))
-    whole, _ = predicted(bench, slide, "whole")
-    tiles, _ = predicted(bench, slide, "tiles", core=512)
-    rough, _ = predicted(bench, slide, "bf16", precision="bf16")
+    whole, _ = predicted(bench, slide, "whole", trained)
+    tiles, _ = predicted(bench, slide, "tiles", trained, core=512)
+    rough, _ = predicted(bench, slide, "bf16", trained, precision="bf16")
     largest = float(np.abs(whole - exact).max()) / reach
     bench.found.add("largest difference from the processor, fp32, of the range", largest, f"{FP32_BOUND:g}",
                     holds=largest <= FP32_BOUND)  # fmt: skip
@@ -188,7 +202,7 @@ def network_alone(bench: Bench, core: int, precision: str) -> float:
     """Megapixels per second of the network on a tile that lies on the device."""
     from napari_hrpn.inference.predictor import Predictor
 
-    predictor = Predictor(bundled(), bench.device, precision)
+    predictor = Predictor(published(bench), bench.device, precision)
     side = core + 2 * predictor.halo
     pixels = np.random.default_rng(0).random((predictor.in_channels, side, side), np.float32)
     ready = predictor.ready(pixels)
@@ -202,14 +216,13 @@ def network_alone(bench: Bench, core: int, precision: str) -> float:
     return runs * core**2 / 1e6 / (time.perf_counter() - started)
 
 
-def reading_alone(slide: Slide, settings: PredictionSettings) -> float:
+def reading_alone(slide: Slide, checkpoint: Checkpoint, settings: PredictionSettings) -> float:
     """Megapixels per second of reading what the tiles need, by the engine's own readers, with nothing computed."""
     from napari_hrpn.inference import engine
     from napari_hrpn.inference.plan import make_plan
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.slides import ChunkCache
 
-    checkpoint = bundled()
     predictor = Predictor(checkpoint, settings.device, settings.precision)
     plan = make_plan(slide, [checkpoint], [predictor], Path("/nonexistent/none.ome.zarr"), settings, None)
     chunks = ChunkCache(engine.KEPT_BYTES, engine.DECODING_THREADS)
@@ -258,7 +271,7 @@ def measure_prediction(bench: Bench) -> None:
         _, report = predicted(bench, slide, f"large-{precision}", precision=precision)
         speed, peak = megapixels / report.seconds, bench.peak_gb()
         settings = PredictionSettings(device=bench.device, skip_blank=False, precision=precision)
-        reading = reading_alone(slide, settings)
+        reading = reading_alone(slide, published(bench), settings)
         network = network_alone(bench, report.core, precision)
         slower = min(network, reading)
         where = f"{bench.size:,} px, {precision}"

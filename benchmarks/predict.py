@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -257,14 +257,20 @@ def seams() -> tuple[float, float]:
     import torch
     from monai.inferers import sliding_window_inference
 
+    from napari_hrpn.analysis.tissue.vessel_distance import with_distance
     from napari_hrpn.core import TileGrid
     from napari_hrpn.inference.predictor import Predictor
     from napari_hrpn.models import bundled_checkpoint, load_checkpoint
     from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
 
     checkpoint = load_checkpoint(bundled_checkpoint())
-    slide = phantom_slide(PHANTOM_PRESETS["tumour"], size=1536, seed=4).slide
-    pixels = checkpoint.card.scaling.scale_inputs(slide.levels[0][:2].compute())
+    card = checkpoint.card
+    assert card.pixel_size_um is not None
+    assert card.distance is not None
+    settings = replace(PHANTOM_PRESETS["tumour"], pixel_size_um=card.pixel_size_um)
+    slide = phantom_slide(settings, size=1536, seed=4).slide
+    inputs = with_distance(slide, 1, 0, card.distance).levels[0].compute()[[0, 1, -1]]
+    pixels = card.scaling.scale_inputs(inputs)
     network = checkpoint.network()
     with torch.inference_mode():
         image = torch.from_numpy(pixels)[None]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from validation import phantom, slide_table
+from validation import add_training_options, phantom, slide_table
 
 from napari_hrpn.analysis import ComparedPixels, ProbeImage, SlideComparison, evaluate_slide, tissue_mask
 from napari_hrpn.analysis.metrics import METRICS
@@ -110,14 +110,8 @@ def table(real: list[Path], folder: Path) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=8, help="phantoms to cross-validate on")
+    add_training_options(parser, train=8)
     parser.add_argument("--test", type=int, default=20, help="phantoms that are predicted")
-    parser.add_argument("--size", type=int, default=1536, help="pixels along a phantom's side")
-    parser.add_argument("--pixel-size", type=float, default=1.0976, help="of a phantom, in µm")
-    parser.add_argument("--max-minutes", type=float, help="for each training")
-    parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="that differ from the recipe's")
-    parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     arguments.preset, folder, device = "tumour", arguments.folder, ["--device", arguments.device]
     folder.mkdir(parents=True, exist_ok=True)

@@ -171,17 +171,22 @@ def bounds(arguments: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=["dextran", "merck", "mibi", "halves", "phantoms", "null"])
+def add_training_options(parser: argparse.ArgumentParser, train: int) -> None:
+    """Options of phantoms to train on, and of the trainings."""
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", type=Path, help="folder of the images")
     parser.add_argument("--size", type=int, default=1536, help="pixels along a phantom's side")
     parser.add_argument("--pixel-size", type=float, default=1.0976, help="of a phantom, in µm")
-    parser.add_argument("--train", type=int, default=6, help="phantoms that are not for the test")
+    parser.add_argument("--train", type=int, default=train, help="phantoms that are not for the test")
     parser.add_argument("--max-minutes", type=float, help="for each training")
     parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE", help="that differ from the recipe's")
     parser.add_argument("--device", default="auto")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=["dextran", "merck", "mibi", "halves", "phantoms", "null"])
+    add_training_options(parser, train=6)
+    parser.add_argument("--data", type=Path, help="folder of the images")
     arguments = parser.parse_args()
     if arguments.study in ("dextran", "merck", "mibi", "halves") and arguments.data is None:
         parser.error(f"{arguments.study} needs --data, the folder of the images")

@@ -26,10 +26,8 @@ from napari_hrpn.slides import Slide, write_ome_tiff
 from napari_hrpn.training import (
     EpochReport,
     SlideEntry,
-    open_entry,
     recipe_settings,
     train_model,
-    with_training_features,
 )
 
 PIXEL_UM = 0.55
@@ -145,10 +143,6 @@ def main() -> None:
         if isinstance(report, EpochReport):
             print(report.record, flush=True)
     checkpoint = load_checkpoint(run / "checkpoint.safetensors")
-    if checkpoint.features is None:
-        # a run that earlier versions have finished
-        learnt_from = [open_entry(entry, settings) for entry in entries if entry.part == "train"]
-        checkpoint = with_training_features(checkpoint, learnt_from)
     made = {"name": "synthetic", "command": f"python scripts/train_synthetic.py OUT --epochs {given.epochs}"}
     card = replace(checkpoint.card, **FACTS, recipe={**made, **checkpoint.card.recipe})
     save_checkpoint(replace(checkpoint, card=card), given.output)
