@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_hrpn.cli.options import Chosen, From, PlaneOptions, StainOptions, WorkerOptions, Workers, opening
-from napari_hrpn.cli.prediction_words import prediction_facts, summary, time_spent
+from napari_hrpn.cli.prediction_words import result_as_json, summary, time_spent
 from napari_hrpn.cli.terminal import (
     GO_ON,
     LOG,
@@ -121,9 +121,8 @@ def predict(
             choose_device(settings.device)
         members = _members(checkpoint or [SYNTHETIC], study)
         _check_roles(members[0], channels)
-        request = _Request(members, settings, channels, opening(plane), overwrite, profile, as_json)
-        request.is_default = not (checkpoint or study)
-        request.errors = None if study is None else _errors(study, members)
+        is_default, errors = not (checkpoint or study), None if study is None else _errors(study, members)
+        request = _Request(members, settings, channels, opening(plane), overwrite, profile, as_json, is_default, errors)
         complete = request.on_workers(stores, processes, stop) if processes else request.one_by_one(stores, stop)
         if as_json:
             rows = request.rows
@@ -182,9 +181,9 @@ class _Request:
     overwrite: bool
     profile: bool
     as_json: bool
+    is_default: bool  # Whether no checkpoint was chosen
+    errors: ErrorModel | None  # Of the networks of a study, on held-out tumours
     failed: int = 0
-    is_default: bool = False  # Whether no checkpoint was chosen
-    errors: ErrorModel | None = None  # Of the networks of a study, on held-out tumours
     rows: list[dict[str, Any]] = field(default_factory=list)  # For JSON: a slide each
 
     def one_by_one(self, stores: dict[Location, Location], stop: Stop) -> int:
@@ -265,7 +264,7 @@ class _Request:
         LOG.info(words)
         if report.unlike is not None and report.unlike.level in _WARNED:
             warnings.warn(report.unlike.sentence, PredictionWarning, stacklevel=1)
-        self.rows.append(prediction_facts(path, report, new))
+        self.rows.append(result_as_json(path, report, new))
         if self.as_json:
             return is_complete
         typer.echo(words)
@@ -284,7 +283,7 @@ class _Request:
             raise error
         sentence = str(error)
         complain(sentence if path.name in sentence else f"{path.name}: {sentence}")
-        self.rows.append(prediction_facts(path, error=sentence))
+        self.rows.append(result_as_json(path, error=sentence))
         self.failed += 1
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _PARTS_OF_TIME = ("reading", "waiting", "computing", "writing")
 
 
-def prediction_facts(
+def result_as_json(
     path: Location, report: PredictionReport | None = None, new: int = 0, error: str = ""
 ) -> dict[str, Any]:
     """Facts about the prediction of a slide, as JSON has them."""

@@ -31,9 +31,10 @@ class Need:
         return f"napari-hrpn needs {what}, {found}: pip install --upgrade '{what}'."
 
 
-def needs() -> tuple[Need, ...]:
-    """Packages of the program's metadata, in their order."""
-    return tuple(_need(Requirement(line)) for line in requires("napari-hrpn") or ())
+def needs(name: str | None = None) -> tuple[Need, ...]:
+    """Packages of the program's metadata, in their order, or the one of that name: finding each takes a moment."""
+    named = (Requirement(line) for line in requires("napari-hrpn") or ())
+    return tuple(_need(requirement) for requirement in named if name in (None, requirement.name))
 
 
 def _need(requirement: Requirement) -> Need:

@@ -136,13 +136,11 @@ def make_plan(
     levels = background_levels(stains, range(len(channels)), tissue)
     blank = with_derived(card, levels) if settings.skip_blank and levels is not None else None
     fill = percentiles[[role in card.stains for role in card.input_roles], 0] if levels is None else levels
+    step, beyond = seen_step(stride, settings), tuple(fill.tolist())
     return Plan(
         channels=channels,
         scalings=scalings,
-        sampling=Sampling(
-            *(factors, halo, seen_step(stride, settings), settings.padding, tuple(fill.tolist())),
-            *(level, level_factors, distance),
-        ),
+        sampling=Sampling(factors, halo, step, settings.padding, beyond, level, level_factors, distance),
         grid=TileGrid(*slide.shape, core, halo, stride),
         region=settings.region,
         largest_piece=_largest_piece(core, smallest, is_affordable),

@@ -21,9 +21,9 @@ class DockedWidget(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        problem = next((need.problem for need in needs() if need.name == "napari"), "")
-        if problem:
-            raise UserError(problem)
+        for need in needs("napari"):
+            if need.problem:
+                raise UserError(need.problem)
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Return a size that is wide enough for a readable plot or table."""

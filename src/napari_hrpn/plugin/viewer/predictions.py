@@ -23,7 +23,6 @@ from napari_hrpn.plugin.viewer.open_slides import (
 )
 from napari_hrpn.plugin.viewer.slides_as_layers import UNCERTAINTY, slider_range
 from napari_hrpn.slides import RegionMask, guess_roles, slide_identity
-from napari_hrpn.slides.channel_roles import unlike_channel
 
 if TYPE_CHECKING:
     import napari
@@ -122,7 +121,8 @@ def _settle(viewer: napari.Viewer) -> None:
         finished = finished_part(layer)
         if finished is not None and hatch_of(viewer, layer) is None:
             add_hatch(viewer, layer, finished)
-        if (like := _stored_likeness(layer)) is not None and hatch_of(viewer, layer, UNLIKE_TRAINING) is None:
+        like = prediction_facts(layer).get("like training")
+        if like is not None and hatch_of(viewer, layer, UNLIKE_TRAINING) is None:
             add_hatch(viewer, layer, like, UNLIKE_TRAINING)
 
 
@@ -152,15 +152,6 @@ def finished_part(layer: Image) -> RegionMask | None:
     """Where a prediction is finished; None if all of it is, or if it is not known."""
     facts = prediction_facts(layer)
     return None if facts.get("complete") else facts.get("finished")
-
-
-def _stored_likeness(layer: Image) -> RegionMask | None:
-    """Where the slide of an opened prediction is like the training; None if that was not asked for."""
-    slide = slide_of(layer)
-    channel = None if slide is None else unlike_channel(slide)
-    if slide is None or channel is None:
-        return None
-    return like_training(slide.levels[-1][channel].compute(), slide.downsample(len(slide.levels) - 1))
 
 
 def hatch_of(viewer: ViewerModel, predicted: Image, kind: str = NOT_YET) -> Image | None:
@@ -207,11 +198,6 @@ def remove_hatch(viewer: ViewerModel, predicted: Image, kind: str = NOT_YET) -> 
     hatch = hatch_of(viewer, predicted, kind)
     if hatch is not None:
         viewer.layers.remove(hatch)
-
-
-def like_training(distances: NDArray[np.generic], downsample: tuple[float, float]) -> RegionMask:
-    """Where a coarse level of the distances from the training has none that its own slides do not have."""
-    return RegionMask(np.asarray(distances) <= 1, downsample)
 
 
 def _fine_enough(clear: RegionMask, shape: tuple[int, int]) -> tuple[NDArray[np.bool_], tuple[float, float]]:

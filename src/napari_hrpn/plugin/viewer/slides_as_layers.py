@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Image, Layer
     from napari.utils.events import Event
+    from numpy.typing import NDArray
 
     from napari_hrpn.analysis import Calibration
     from napari_hrpn.plugin.viewer.pyramids import LiveLevels
@@ -129,11 +130,19 @@ def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
     }
     if (tiles := slide.finished) is not None:
         facts["finished"] = RegionMask(tiles.cells, (CELL_PX, CELL_PX))
+    if (channel := unlike_channel(slide)) is not None:
+        last = len(slide.levels) - 1
+        facts["like training"] = like_training(slide.levels[last][channel].compute(), slide.downsample(last))
     return {
         "name": prediction_name(title, slide.channel_names[0], record.title),
         "colormap": record.colour,
         "metadata": {KEY: {"slide": slide, "channel": 0, "prediction": facts}},
     }
+
+
+def like_training(distances: NDArray[np.generic], downsample: tuple[float, float]) -> RegionMask:
+    """Where a coarse level of the distances from the training has none that its own slides do not have."""
+    return RegionMask(np.asarray(distances) <= 1, downsample)
 
 
 def level_data(levels: Sequence[Any]) -> dict[str, Any]:
