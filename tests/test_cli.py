@@ -23,7 +23,16 @@ from napari_hrpn.cli.predict import output_places, parse_region
 from napari_hrpn.cli.terminal import CommandError, duration, follow
 from napari_hrpn.core import Progress
 from napari_hrpn.experiments import ResultRow, write_results
-from napari_hrpn.models import HRPN, Checkpoint, HRPNSettings, IntensityScaling, ModelCard, save_checkpoint
+from napari_hrpn.models import (
+    HRPN,
+    Checkpoint,
+    HRPNSettings,
+    IntensityScaling,
+    ModelCard,
+    load_checkpoint,
+    save_checkpoint,
+)
+from napari_hrpn.models.training_features import TrainingFeatures, compared_features
 from napari_hrpn.slides import open_slide, slide_name
 
 
@@ -211,6 +220,34 @@ def test_one_bad_slide_does_not_stop_the_others(
     assert len(errors) == 1
     assert "bad.tif" in errors[0]
     assert (tmp_path / "out" / "tumour.predicted.ome.zarr").is_dir()
+
+
+@pytest.mark.filterwarnings("default:.*unlike:napari_hrpn.core.errors.PredictionWarning")
+def test_a_slide_unlike_the_training_is_a_warning_in_the_json_and_in_the_log(
+    tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = load_checkpoint(checkpoint)
+    count = compared_features(found.settings)
+    far = TrainingFeatures(np.full(count, 1000, np.float32), np.eye(count, dtype=np.float32))
+    save_checkpoint(replace(found, features=far), tmp_path / "far.safetensors")
+    words = ["--checkpoint", tmp_path / "far.safetensors", "--unlike", "--json", "--log", tmp_path / "work.log"]
+    assert command("predict", tumour, "-o", tmp_path / "out", *words) == 0
+    printed = capsys.readouterr()
+    unlike = json.loads(printed.out)["unlike"]
+    assert (unlike["level"], unlike["distance"] > 2) == ("warning", True)
+    assert unlike["sentence"].startswith("100 % of the compared tissue of tumour.ome.tif is unlike the training")
+    assert unlike["sentence"] in printed.err
+    assert f"WARNING {unlike['sentence']}" in (tmp_path / "work.log").read_text("utf-8")
+
+
+def test_the_same_network_twice_is_no_ensemble(
+    tumour: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(checkpoint.read_bytes())
+    assert command("predict", tumour, "-o", tmp_path / "out", "--checkpoint", checkpoint, "--checkpoint", copy) == 2
+    assert f"{copy} is the same network as {checkpoint}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,19 @@ def test_result_as_json(fake, capsys):
     }
 
 
+def test_without_validation_no_number_is_called_one(fake, capsys):
+    assert command("a.tif", "-o", "run", "--validate", "none") == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("2 epochs in 4 s; epoch 1 is kept: ")
+    assert "validation" not in printed.err
+    assert "best" not in printed.err
+    assert "slides trained on 7.25" in printed.err
+    assert command("a.tif", "-o", "run", "--validate", "none", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [facts[name] for name in ("validation_loss", "validation_r", "validation_r2", "baseline_r")] == [None] * 4
+    assert facts["best_epoch"] == 1
+
+
 def test_a_complete_run_says_so(fake, capsys):
     fake.new = False
     assert command("a.tif", "-o", "run") == 0
