@@ -72,6 +72,7 @@ def _vessels(slide: Slide) -> dict[str, float]:
         **{f"probe at {low}-{high} µm over inside": _shell(found.profiles[0], low, high) for low, high in SHELLS_UM},
         "r of a vessel's 10 µm ring with its inside": _correlation(rings, inside),
         "r of a vessel's stain with its inside": _correlation(stains, inside),
+        "r(vessels, probe) of the pixels within vessels": _within(slide, mask),
     }
 
 
@@ -89,6 +90,11 @@ def _inside(slide: Slide, mask: VesselMask) -> dict[int, float]:
     labels = mask.objects.painted(slice(0, mask.mask.shape[0]), slice(0, mask.mask.shape[1]))
     known = range(1, labels.max() + 1)
     return dict(zip(known, ndimage.mean(probe, labels, known), strict=True))
+
+
+def _within(slide: Slide, mask: VesselMask) -> float:
+    level = slide.levels[slide.level_for(VesselSettings().pixel_um)].compute().astype(np.float64)
+    return float(np.corrcoef(level[VESSELS][mask.mask], level[PROBE][mask.mask])[0, 1])
 
 
 def _correlation(values: dict[int, float], others: dict[int, float]) -> float:

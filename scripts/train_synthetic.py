@@ -63,7 +63,8 @@ def write_phantom(path: Path, kind: str, seed: int) -> None:
     else:
         settings = replace(PHANTOM_PRESETS["varied"], pixel_size_um=float(random.uniform(0.4, 0.8)))
     if kind == "capillaries":
-        # dense tissue, in which the probe has hardly left thin vessels, and nuclei exclude little of the floor
+        # dense tissue, in which the probe has hardly left thin vessels that wind through the section, and nuclei
+        # exclude little of the floor
         settings = replace(
             phantom_slide(settings, size=VARIED_PX, seed=seed).settings,
             has_outline=False,
@@ -72,6 +73,8 @@ def write_phantom(path: Path, kind: str, seed: int) -> None:
             vessel_half_length_um=float(random.uniform(4, 12)),
             vessel_distance_um=9.0,
             solid_vessel_um=5.0,
+            section_sd=float(random.uniform(0.4, 0.9)),
+            section_um=ratio(random, 2, 8),
             perfused_share=float(random.uniform(0.7, 1)),
             permeability_visible=float(random.uniform(-0.5, 0.5)),
             retained_share=float(random.uniform(0.8, 1)),

@@ -60,7 +60,9 @@ def filled(vessels: Vessels, brightness: NDArray[np.float64], grid: SampleGrid, 
 
 
 def test_what_is_retained_is_in_the_noise_free_image_exactly() -> None:
-    settings = replace(CLEAR, retained_share=1.0, vessel_bend=0.0, perfused_share=0.6, retained_grey=80.0)
+    settings = replace(
+        CLEAR, retained_share=1.0, section_sd=0.0, vessel_bend=0.0, perfused_share=0.6, retained_grey=80.0
+    )
     phantom, grid = phantom_slide(settings, size=(90, 120), seed=5), SampleGrid(0, 90, 0, 120, settings.pixel_size_um)
     tissue = TissueShape(settings, (90 * 0.69, 120 * 0.69), 5)
     vessels = vessels_within(grid.bounds.grown(90), settings, tissue)
@@ -72,7 +74,7 @@ def test_what_is_retained_is_in_the_noise_free_image_exactly() -> None:
 
 @pytest.mark.parametrize("preset", ["intravascular", "varied"])
 def test_the_ceiling_is_that_of_the_noise_alone(preset: str) -> None:
-    settings = replace(PHANTOM_PRESETS[preset], has_outline=False)
+    settings = replace(PHANTOM_PRESETS[preset], has_outline=False, retained_grey=30.0, retained_sd=0.3)
     phantom = phantom_slide(settings, size=400, seed=4)
     probe, expected = phantom.slide.levels[0][2].compute().astype(float), phantom.noise_free_probe.compute()
     camera = phantom.settings
@@ -82,6 +84,27 @@ def test_the_ceiling_is_that_of_the_noise_alone(preset: str) -> None:
     assert expected.max() < 250
     assert r2_ceiling(phantom) == pytest.approx(1 - noise.mean() / probe.var(), abs=0.003)
     assert abs((probe - expected).mean()) < 4 * math.sqrt(noise.mean() / probe.size)
+
+
+def test_how_much_of_a_vessel_lies_in_the_section_dims_stain_and_probe_alike() -> None:
+    sharp = replace(CLEAR, tissue_grey=0.0, vessels_grey=15.0, retained_share=1.0, retained_grey=15.0, retained_sd=0.0)
+    even = replace(sharp, section_sd=0.0)
+    winding = replace(even, section_sd=0.5, section_um=2.0)
+    stains, probes = [], []
+    for settings in (even, winding):
+        phantom = phantom_slide(settings, size=700, seed=6)
+        stains.append(phantom.slide.levels[0][1].compute().astype(float) - settings.offset_grey)
+        probes.append(phantom.noise_free_probe.compute().astype(float) - settings.offset_grey)
+    inside = probes[0] > 5
+    share = probes[1][inside] / probes[0][inside]
+    # 8 bit
+    assert np.abs(stains[1][inside] - share * stains[0][inside]).max() < 0.5 + 0.5 * share.max()
+    assert np.log(share).std() == pytest.approx(0.5, rel=0.1)
+    assert share.mean() == pytest.approx(1, abs=0.05)
+    pairs = inside[:, :-3] & inside[:, 3:]
+    logarithms = np.log(probes[1] / np.maximum(probes[0], 1e-9) + 1e-9)
+    neighbours = np.corrcoef(logarithms[:, :-3][pairs], logarithms[:, 3:][pairs])[0, 1]
+    assert neighbours == pytest.approx(math.exp(-((3 * 0.69 / 2.0) ** 2) / 2), abs=0.08)
 
 
 def test_vessels_that_are_not_perfused_are_seen_but_silent() -> None:

@@ -243,6 +243,7 @@ def _light(settings: PhantomSettings, cell: _Surroundings, tissue: np.ndarray) -
     images = _draw_nuclei(near, pixels, settings.chromatin_contrast, seed)
     is_solid = cell.vessels.radius_um <= settings.solid_vessel_um
     stain = draw_vessels(cell.vessels, pixels, settings.vessel_wall_um, cell.vessels.brightness, is_solid)
+    stain *= _share_in_section(settings, cell)
     probe = _probe(settings, cell, images) * tissue
     glow = RandomField(seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM).on_grid(lattice.y_um, lattice.x_um)
     background = cell.to_pixels(settings.tissue_grey * np.exp(0.2 * glow)) * tissue
@@ -304,13 +305,23 @@ def _probe(settings: PhantomSettings, cell: _Surroundings, nuclei: _NucleusImage
     if settings.retained_share > 0:
         retained = settings.retained_share * settings.retained_grey * cell.leaking.retained
         is_solid = np.ones(len(retained), bool)
-        probe += draw_vessels(cell.leaking, cell.pixels, settings.vessel_wall_um, retained, is_solid)
+        drawn = draw_vessels(cell.leaking, cell.pixels, settings.vessel_wall_um, retained, is_solid)
+        probe += drawn * _share_in_section(settings, cell)
     if settings.floor_grey > 0:
         field = RandomField(cell.tissue.seed, Purpose.FLOOR, settings.floor_texture_um)
         texture = settings.floor_texture_sd * field.on_grid(cell.pixels.y_um, cell.pixels.x_um)
         mean_grey = settings.floor_grey * np.exp(-(settings.floor_texture_sd**2) / 2)
         probe += outside * np.float32(mean_grey) * np.exp(texture)
     return np.asarray(probe)
+
+
+def _share_in_section(settings: PhantomSettings, cell: _Surroundings) -> np.ndarray:
+    """Return how much of a vessel at each pixel lies within the section and in focus, mean 1."""
+    if settings.section_sd == 0:
+        return np.ones((1, 1), np.float32)
+    field = RandomField(cell.tissue.seed, Purpose.SECTION, settings.section_um)
+    varied = settings.section_sd * field.on_grid(cell.pixels.y_um, cell.pixels.x_um)
+    return np.asarray(np.exp(varied - settings.section_sd**2 / 2), np.float32)
 
 
 def _shading(window: SampleGrid, settings: PhantomSettings) -> np.ndarray:

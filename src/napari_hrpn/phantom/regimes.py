@@ -27,6 +27,8 @@ def drawn_regime(settings: PhantomSettings, seed: int) -> PhantomSettings:
         **_nuclei(draw),
         **_probe(draw, vessels),
         **_camera(draw, settings),
+        section_sd=draw.even(0, 0.8),
+        section_um=draw.ratio(2, 8),
     )
 
 

@@ -38,6 +38,7 @@ class Purpose(IntEnum):
     WALL = 12
     FLOOR = 13
     REGIME = 14
+    SECTION = 15
 
 
 def keyed_generator(seed: int, purpose: Purpose, row: int = 0, column: int = 0) -> np.random.Generator:

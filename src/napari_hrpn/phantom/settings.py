@@ -49,6 +49,9 @@ class PhantomSettings:
     solid_vessel_um : float
         Vessels with a lumen radius up to this are stained all over, as capillaries are in a section; wider ones have a
         bright wall and a dark lumen.
+    section_sd, section_um : float
+        SD of the logarithm of how much of a vessel lies within the section and in focus, and the length over which it
+        varies. It dims the stain and the probe that is still in the vessel alike.
     perfused_share : float
         Share of the vessels that carry probe, 0 to 1; the others are stained but neither leak nor retain any.
     nucleus_density_per_mm2, nucleus_distance_um : float
@@ -136,6 +139,8 @@ class PhantomSettings:
     vessel_wall_um: float = 0.9
     vessel_brightness_sd: float = 0.3
     solid_vessel_um: float = 0.0
+    section_sd: float = 0.0
+    section_um: float = 4.0
     perfused_share: float = 1.0
     nucleus_density_per_mm2: float = 4000.0
     nucleus_distance_um: float = 6.5
@@ -205,7 +210,7 @@ _MAY_BE_ZERO = (
     *("nucleus_radius_sd", "chromatin_contrast", "permeability_hidden_sd", "retained_sd"),
     *("perinuclear_uptake", "tissue_grey", "offset_grey", "read_noise_electrons", "psf_um"),
     *("vessel_density_per_mm2", "nucleus_density_per_mm2"),
-    *("solid_vessel_um", "vessel_bend", "floor_grey", "floor_texture_sd", "haze"),
+    *("solid_vessel_um", "vessel_bend", "section_sd", "floor_grey", "floor_texture_sd", "haze"),
 )
 _PIXEL_SIZES_UM = (0.1, 1.2)
 _FURTHEST_PX = 1000
@@ -260,14 +265,15 @@ _INTRAVASCULAR = PhantomSettings(
     size=1024,
     pixel_size_um=0.69,
     has_outline=False,
-    vessel_density_per_mm2=1000.0,
-    vessel_distance_um=9.0,
+    vessel_density_per_mm2=1300.0,
+    vessel_distance_um=8.0,
     vessel_radius_um=1.4,
-    vessel_half_length_um=6.0,
+    vessel_half_length_um=7.0,
     vessel_bend=0.8,
     vessel_wall_um=0.7,
     vessel_brightness_sd=0.35,
     solid_vessel_um=5.0,
+    section_sd=0.55,
     nucleus_density_per_mm2=12000.0,
     nucleus_distance_um=3.4,
     nucleus_clustering=0.1,
@@ -278,9 +284,9 @@ _INTRAVASCULAR = PhantomSettings(
     nuclear_exclusion=0.0,
     retained_share=0.95,
     retained_grey=55.0,
-    retained_sd=0.8,
+    retained_sd=0.85,
     probe_grey=20.0,
-    floor_grey=15.0,
+    floor_grey=20.0,
     floor_texture_sd=0.15,
     nuclei_grey=30.0,
     haze=1.0,
