@@ -72,7 +72,11 @@ def test_sham_edits_in_crowded_tissue_change_no_vessel_and_say_how_large_they_ar
     slide = slide_of(stain(discs((200, 200), centres, 6)))
     window = drive(vessel_window(slide, 0, 0, (100.0, 100.0), None, WhatIfSettings(threshold=90.0)))
     edit = window.removed(window.labels == window.labels[102, 102], np.random.default_rng(0))
-    for sham in window.shams(edit, 8, np.random.default_rng(3)):
+    shams = window.shams(edit, 8, np.random.default_rng(3))
+    share = sum(sham.region.sum() for sham in shams) / 8 / edit.region.sum()
+    (sentence,) = window.doubts(edit, shams, slide.shape)
+    assert sentence.startswith(f"the sham edits have {share:.0%} of the edit's area")
+    for sham in shams:
         changed = sham.pixels != slide.levels[0][0][sham.box.slices].compute()
         assert not (changed & (window.labels[sham.box.slices] > 0)).any()
         assert 0 < sham.region.sum() < edit.region.sum()
@@ -101,15 +105,22 @@ def test_a_place_is_refused_where_an_edit_would_change_a_vessel(window):
     assert 0 < accepted < 40
 
 
-def test_a_vessel_that_the_window_cuts_is_known():
+def test_a_vessel_that_the_window_cuts_gets_a_sentence():
     mask = np.zeros((200, 240), bool)
     mask[:, 118:124] = mask[97:103, 60:66] = True
     slide = slide_of(stain(mask))
-    for window_um, cut in ((50.0, True), (120.0, False)):
+    for window_um, place, cut in (
+        (50.0, (100.0, 120.0), True),
+        (50.0, (100.0, 63.0), False),
+        (120.0, (100.0, 120.0), False),
+    ):
         settings = WhatIfSettings(threshold=90.0, window_um=window_um)
         window = drive(vessel_window(slide, 0, 0, (100.0, 100.0), None, settings))
-        assert window.is_cut(window.vessel_at((100.0, 120.0)), slide.shape) == cut
-        assert not window.is_cut(window.vessel_at((100.0, 63.0)), slide.shape)
+        edit = window.removed(window.vessel_at(place), np.random.default_rng(0))
+        # no sham edit is smaller than the edit
+        assert [words[:28] for words in window.doubts(edit, [edit], slide.shape)] == [
+            "the vessel goes on beyond th"
+        ] * cut
 
 
 def test_texture_comes_in_pieces_where_vessels_leave_no_place_as_large():

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage, special
 
 from napari_hrpn.core import Box, Tile
 from napari_hrpn.core.errors import PredictionError
@@ -160,4 +160,4 @@ class ShamNoise:
 
 def _factor(shams: NDArray[np.float64]) -> NDArray[np.float64]:
     """Two SDs, widened as Student's t for as many sham edits; pixels of one edit are not independent of each other."""
-    return np.asarray(stats.t.ppf(stats.norm.cdf(_SIGNIFICANT_SD), np.maximum(shams, 1)))
+    return np.asarray(special.stdtrit(np.maximum(shams, 1), special.ndtr(_SIGNIFICANT_SD)))

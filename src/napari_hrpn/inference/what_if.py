@@ -22,7 +22,7 @@ from napari_hrpn.inference.counterfactual import CounterfactualNetwork, ShamNois
 from napari_hrpn.settings.what_if import WhatIfSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 SHELLS_UM = ((0.0, 10.0), (10.0, 30.0), (30.0, 60.0))
 _SCREEN_STEPS = 255
-# sham edits smaller than this share of the edit say too little about its noise
-_LEAST_SHAM_SHARE = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,33 +183,21 @@ def what_if(
         In one sentence, if there is no vessel at the place, or no pixel size.
     """
     settings = settings or WhatIfSettings()
-    for sentence in network.warnings:
-        warnings.warn(sentence, PredictionWarning, stacklevel=2)
+    _warn(network.warnings)
     total = settings.shams + 4
     window = yield from relayed(
         vessel_window(network.slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
+    edit, shams = _edits(network, window, action, place_um, outlines, settings)
     imaged = None if probe is None else _imaged(network, window, probe)
-    down, random = network.slide.downsample(network.level), np.random.default_rng(settings.seed)
-    edit = _edit(window, action, place_um, outlines, down, random)
-    sham_edits = window.shams(edit, settings.shams, random)
-    doubts = list(_doubts(network, window, edit, sham_edits))
+    doubts = list(window.doubts(edit, shams, network.slide.levels[network.level].shape[1:]))
     if probe is not None and imaged is None:
         doubts.append(_empty_probe_words(network.slide, probe))
-    for sentence in doubts:
-        warnings.warn(sentence, PredictionWarning, stacklevel=2)
+    _warn(doubts)
     box = _shown(network, window, edit)
-    yield Progress(1, total, "predicting without the edit and with it")
-    predicted, edited = network.predicted(box), network.predicted(box, edit)
-    # less is to be seen neither in whole grey levels nor on a screen
-    floor = max(network.rounding, float(np.ptp(predicted)) / 2 / _SCREEN_STEPS)
-    shams = []
-    for done, sham in enumerate(sham_edits, start=2):
-        yield Progress(done, total, "predicting sham edits")
-        reach, change = network.difference(sham)
-        shams.append((network.distance_um(sham, reach), change))
     distance_um = network.distance_um(edit, box)
+    predicted, change, noise, floor = yield from _by_network(network, edit, shams, box, distance_um)
     yield Progress(total - 2, total, "reading the probe")
     transport = yield from relayed(
         fit_vessel_transport(window, _predicted(network, window) if imaged is None else imaged),
@@ -223,9 +209,9 @@ def what_if(
         place_um=place_um,
         box=box,
         predicted=predicted,
-        network=edited - predicted,
-        noise=ShamNoise.of(shams, floor).at(distance_um).astype(np.float32),
-        physics=_on_slide(modelled, window, box, down),
+        network=change,
+        noise=noise,
+        physics=_on_slide(modelled, window, box, network.slide.downsample(network.level)),
         distance_um=distance_um,
         transport=transport,
         strength=strength,
@@ -237,33 +223,53 @@ def what_if(
     )
 
 
-def _edit(
+def _warn(sentences: Sequence[str]) -> None:
+    """Warn about the caller of `what_if`."""
+    for sentence in sentences:
+        warnings.warn(sentence, PredictionWarning, stacklevel=3)
+
+
+def _edits(
+    network: CounterfactualNetwork,
     window: VesselWindow,
     action: Action,
     place_um: tuple[float, float],
     outlines: Sequence[Region],
-    downsample: tuple[float, float],
-    random: np.random.Generator,
-) -> VesselEdit:
-    if action == "remove":
-        vessel = window.vessels_in(outlines, downsample) if outlines else window.vessel_at(place_um)
-        return window.removed(vessel, random)
-    added = window.added(place_um)
-    return added if action == "add" else window.removed(window.on_window(added), random)
+    settings: WhatIfSettings,
+) -> tuple[VesselEdit, list[VesselEdit]]:
+    """The edit, and sham edits in its shape."""
+    random = np.random.default_rng(settings.seed)
+    if action != "remove":
+        edit = window.added(place_um)
+        edit = edit if action == "add" else window.removed(window.on_window(edit), random)
+    elif outlines:
+        edit = window.removed(window.vessels_in(outlines, network.slide.downsample(network.level)), random)
+    else:
+        edit = window.removed(window.vessel_at(place_um), random)
+    return edit, window.shams(edit, settings.shams, random)
 
 
-def _doubts(
-    network: CounterfactualNetwork, window: VesselWindow, edit: VesselEdit, shams: Sequence[VesselEdit]
-) -> Iterator[str]:
-    """Sentences on a vessel that the window cuts, and on sham edits that are smaller than the edit."""
-    if window.is_cut(window.on_window(edit), network.slide.levels[network.level].shape[1:]):
-        yield "the vessel goes on beyond the window, so that only its part inside is removed; take a larger window."
-    share = sum(np.count_nonzero(sham.region) for sham in shams) / max(1, len(shams)) / np.count_nonzero(edit.region)
-    if share < _LEAST_SHAM_SHARE:
-        yield (
-            f"the sham edits have {share:.0%} of the edit's area, because the window has little tissue without "
-            "vessels, so that the noise is underestimated; take a larger window."
-        )
+def _by_network(
+    network: CounterfactualNetwork,
+    edit: VesselEdit,
+    shams: Sequence[VesselEdit],
+    box: Box,
+    distance_um: NDArray[np.float64],
+) -> Generator[Progress, None, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]]:
+    """Prediction of the slide as it is, its change by the edit, the noise of that, and the floor of the noise."""
+    total = len(shams) + 4
+    yield Progress(1, total, "predicting without the edit and with it")
+    predicted = network.predicted(box)
+    change = network.predicted(box, edit) - predicted
+    differences = []
+    for done, sham in enumerate(shams, start=2):
+        yield Progress(done, total, "predicting sham edits")
+        reach, difference = network.difference(sham)
+        differences.append((network.distance_um(sham, reach), difference))
+    # less is to be seen neither in whole grey levels nor on a screen
+    floor = max(network.rounding, float(np.ptp(predicted)) / 2 / _SCREEN_STEPS)
+    noise = ShamNoise.of(differences, floor).at(distance_um).astype(np.float32)
+    return predicted, change, noise, floor
 
 
 def _shown(network: CounterfactualNetwork, window: VesselWindow, edit: VesselEdit) -> Box:

@@ -20,7 +20,7 @@ from napari_hrpn.settings import VesselSettings
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,8 @@ _RIM_UM, _BLEND_UM = 2.5, 1.5
 _CLEAR_UM = 4.0
 # a vessel counts as meant if it is no further than this from the place that a user named
 _NEAR_UM = 10.0
+# sham edits smaller than this share of the edit say too little about its noise
+_LEAST_SHAM_SHARE = 0.9
 _DRAWS = 300
 
 
@@ -128,8 +130,19 @@ class VesselWindow:
         whole[self._within(edit.box).slices] = edit.region
         return whole
 
-    def is_cut(self, vessel: NDArray[np.bool_], shape: tuple[int, ...]) -> bool:
-        """Whether a vessel goes on beyond the window, on a level of a shape."""
+    def doubts(self, edit: VesselEdit, shams: Sequence[VesselEdit], shape: tuple[int, ...]) -> Iterator[str]:
+        """Sentences on a vessel that goes on beyond the window, on a level of a shape, and on too small sham edits."""
+        if self._is_cut(self.on_window(edit), shape):
+            yield "the vessel goes on beyond the window, so that only its part inside is removed; take a larger window."
+        pixels = [np.count_nonzero(sham.region) for sham in shams]
+        share = sum(pixels) / max(1, len(pixels)) / np.count_nonzero(edit.region)
+        if share < _LEAST_SHAM_SHARE:
+            yield (
+                f"the sham edits have {share:.0%} of the edit's area, because the window has little tissue without "
+                "vessels, so that the noise is underestimated; take a larger window."
+            )
+
+    def _is_cut(self, vessel: NDArray[np.bool_], shape: tuple[int, ...]) -> bool:
         sides = (
             (self.box.y0 > 0, vessel[0]),
             (self.box.y1 < shape[0], vessel[-1]),
