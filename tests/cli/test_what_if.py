@@ -98,7 +98,7 @@ def test_the_same_request_is_complete_and_another_one_refused(command, written, 
 def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_path):
     for action, sign in (("--add", 1), ("--sham", 0)):
         out = tmp_path / action[2:]
-        assert run([*command, action, "150,150", "-o", str(out)]) == 0
+        assert run([*command, action, "211,80", "-o", str(out)]) == 0
         assert np.sign(json.loads((out / "what-if.json").read_text())["shells"][0]["physics"]) == sign
 
 
