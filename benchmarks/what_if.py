@@ -99,17 +99,16 @@ def compare(
     for centre in far_from_border(centres, size * settings.pixel_size_um, count):
         missing = without(phantom, (centre,))
         truth = missing.noise_free_probe.compute() - mu
+        bare = network_of(missing, checkpoint)
         try:
             imaged = drive(what_if(network, "remove", centre, wanted, probe=PROBE))
-            bare = network_of(missing, checkpoint)
+            yield from both("remove", imaged, truth, noise)
+            seen = bare.predicted(imaged.box) - imaged.predicted
+            yield "remove, network shown the true image", (truth[imaged.box.slices], seen, noise, imaged.significant)
             added = drive(what_if(bare, "add", centre, wanted, probe=PROBE))
+            yield from both("add", added, -truth, noise)
         except AnalysisError as error:
             print(f"skipped: {error}", flush=True)
-            continue
-        for action, result, change in (("remove", imaged, truth), ("add", added, -truth)):
-            yield from both(action, result, change, noise)
-        seen = bare.predicted(imaged.box) - imaged.predicted
-        yield "remove, network shown the true image", (truth[imaged.box.slices], seen, noise, imaged.significant)
 
 
 def both(action: str, result: WhatIf, truth: np.ndarray, noise: float) -> Iterator[tuple[str, Found]]:

@@ -1,5 +1,7 @@
 """Edits of the vessel stain: texture in place of a vessel, a copied vessel, and sham edits."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -65,6 +67,62 @@ def test_sham_edits_touch_no_vessel_and_are_as_large(slide, window):
         assert not (changed & ~window.free[sham.box.slices]).any()
 
 
+def test_sham_edits_in_crowded_tissue_change_no_vessel_and_say_how_large_they_are():
+    centres = np.stack(np.meshgrid(np.arange(12, 200, 18), np.arange(12, 200, 18)), axis=-1).reshape(-1, 2)
+    slide = slide_of(stain(discs((200, 200), centres, 6)))
+    window = drive(vessel_window(slide, 0, 0, (100.0, 100.0), None, WhatIfSettings(threshold=90.0)))
+    edit = window.removed(window.labels == window.labels[102, 102], np.random.default_rng(0))
+    shams = window.shams(edit, 8, np.random.default_rng(3))
+    share = sum(sham.region.sum() for sham in shams) / 8 / edit.region.sum()
+    (sentence,) = window.doubts(edit, shams, slide.shape)
+    assert sentence.startswith(f"the sham edits have {share:.0%} of the edit's area")
+    for sham in shams:
+        changed = sham.pixels != slide.levels[0][0][sham.box.slices].compute()
+        assert not (changed & (window.labels[sham.box.slices] > 0)).any()
+        assert 0 < sham.region.sum() < edit.region.sum()
+        assert not (sham.region & ~window.free[sham.box.slices]).any()
+
+
+def test_a_place_is_refused_where_an_edit_would_change_a_vessel(window):
+    with pytest.raises(AnalysisError, match=r"place 60, 60 µm lies in a vessel, and an edit there would change"):
+        window.added((60.0, 60.0))
+    walls = np.argwhere(window.labels > 0)
+    with pytest.raises(AnalysisError, match="µm from the nearest vessel wall") as refused:
+        window.added((60.0, 71.0))
+    said, wanted = (float(number) for number in re.findall(r"([\d.]+) µm (?=from)", str(refused.value)))
+    assert said == round(np.hypot(*(walls - (60, 71)).T).min())
+    accepted = 0
+    for place in np.random.default_rng(0).uniform(15, 245, (40, 2)):
+        away = np.hypot(*(walls - np.floor(place)).T).min()
+        try:
+            edit = window.added(tuple(place))
+        except AnalysisError:
+            assert away < wanted
+            continue
+        accepted += 1
+        changed = np.argwhere(edit.pixels != window.stain[edit.box.slices]) + np.array([edit.box.y0, edit.box.x0])
+        assert min(np.hypot(*(walls - pixel).T).min() for pixel in changed) > 2.5
+    assert 0 < accepted < 40
+
+
+def test_a_vessel_that_the_window_cuts_gets_a_sentence():
+    mask = np.zeros((200, 240), bool)
+    mask[:, 118:124] = mask[97:103, 60:66] = True
+    slide = slide_of(stain(mask))
+    for window_um, place, cut in (
+        (50.0, (100.0, 120.0), True),
+        (50.0, (100.0, 63.0), False),
+        (120.0, (100.0, 120.0), False),
+    ):
+        settings = WhatIfSettings(threshold=90.0, window_um=window_um)
+        window = drive(vessel_window(slide, 0, 0, (100.0, 100.0), None, settings))
+        edit = window.removed(window.vessel_at(place), np.random.default_rng(0))
+        # no sham edit is smaller than the edit
+        assert [words[:28] for words in window.doubts(edit, [edit], slide.shape)] == [
+            "the vessel goes on beyond th"
+        ] * cut
+
+
 def test_texture_comes_in_pieces_where_vessels_leave_no_place_as_large():
     mask = np.zeros((200, 200), bool)
     mask[:, ::16] = mask[:, 1::16] = mask[:, 2::16] = True
@@ -81,8 +139,11 @@ def test_the_vessels_in_an_outline_are_removed_together(window):
 
 
 def test_a_place_without_a_vessel_gets_a_sentence(slide, window):
-    with pytest.raises(AnalysisError, match="no vessel within 10 µm of 110, 130"):
+    with pytest.raises(AnalysisError, match="no vessel within 10 µm of 110, 130 µm, the nearest is 48 µm away"):
         window.vessel_at((110.0, 130.0))
+    bare = drive(vessel_window(slide, 0, 0, (2.0, 2.0), None, WhatIfSettings(threshold=254.0)))
+    with pytest.raises(AnalysisError, match="no vessel within 10 µm of 2, 2 µm, the window has none"):
+        bare.vessel_at((2.0, 2.0))
     with pytest.raises(AnalysisError, match="over the slide's border"):
         window.added((2.0, 100.0))
     with pytest.raises(AnalysisError, match="outside of"):

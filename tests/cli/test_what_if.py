@@ -70,6 +70,10 @@ def test_numbers_are_those_of_the_maps(written):
     assert numbers["physics"]["fitted_to"] == "imaged"
     assert noise.min() >= 0
     assert (written / "what-if.png").stat().st_size > 10_000
+    above = network[np.abs(network) > np.maximum(noise, 1e-6)]
+    assert numbers["opposite_share"] == pytest.approx(np.mean(above > 0))
+    assert numbers["noise_floor"] == pytest.approx(noise.min())
+    assert noise.min() >= 0.5
 
 
 def test_the_maps_have_their_place_on_the_slide(written):
@@ -94,7 +98,7 @@ def test_the_same_request_is_complete_and_another_one_refused(command, written, 
 def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_path):
     for action, sign in (("--add", 1), ("--sham", 0)):
         out = tmp_path / action[2:]
-        assert run([*command, action, "150,150", "-o", str(out)]) == 0
+        assert run([*command, action, "211,80", "-o", str(out)]) == 0
         assert np.sign(json.loads((out / "what-if.json").read_text())["shells"][0]["physics"]) == sign
 
 
@@ -111,6 +115,14 @@ def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_pa
 def test_refusals_are_one_sentence(command, tmp_path, capsys, words, sentence):
     assert run([*command, *words, "-o", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out" / "what-if.json").exists()
+
+
+@pytest.mark.parametrize("option", ["--add", "--sham"])
+def test_a_place_on_a_vessel_is_refused(command, tmp_path, capsys, option):
+    y, x = centre()
+    assert run([*command, option, f"{y:.1f},{x:.1f}", "-o", str(tmp_path / "out")]) == 2
+    assert "lies in a vessel, and an edit there would change that vessel; name a place" in capsys.readouterr().err
     assert not (tmp_path / "out" / "what-if.json").exists()
 
 

@@ -51,6 +51,12 @@ def test_both_maps_lie_on_the_vessel(slide, trained_um, level, probe, tmp_path):
         lowest = np.unravel_index(np.argmin(result.physics), shape)
         assert np.hypot(lowest[0] - y, lowest[1] - x) * 0.6 < 8
     assert result.probe == ("predicted" if probe is None else "imaged")
+    # neither images of integers nor the 256 grey levels of a screen show less
+    floor = max(0.5, (result.predicted.max() - result.predicted.min()) / 510)
+    assert result.noise_floor == pytest.approx(floor)
+    assert result.noise.min() == pytest.approx(floor)
+    assert np.abs(result.network[result.significant]).min() > floor * (1 - 1e-6)
+    assert result.opposite_share == np.mean(result.network[result.significant] > 0)
 
 
 def test_warnings_of_the_prediction_are_given(slide, tmp_path):
@@ -68,3 +74,4 @@ def test_an_empty_channel_of_the_probe_is_not_fitted(slide, tmp_path):
     with pytest.warns(PredictionWarning, match="the same everywhere in the window, so that"):
         result = drive(what_if(network, "remove", centre_um(), FEW, probe=2))
     assert result.probe == "predicted"
+    assert "the same everywhere" in result.warnings[-1]

@@ -24,7 +24,7 @@ from napari_hrpn.cli.predict import CheckpointOption
 from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.settings.networks import SYNTHETIC
-from napari_hrpn.settings.what_if import WhatIfSettings
+from napari_hrpn.settings.what_if import EDITS, WhatIfSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,12 +149,15 @@ def _middle(outlines: Sequence[Annotation], slide: Slide) -> tuple[float, float]
 
 def _print_numbers(result: WhatIf, folder: WhatIfFolder) -> None:
     numbers = result.numbers()
+    typer.echo(f"{EDITS[result.action]}: {numbers['area_um2']:.0f} µm² edited")
     for shell in numbers["shells"]:
         if shell["n_px"]:
             typer.echo(
                 f"{shell['from_um']:g}-{shell['to_um']:g} µm from the vessel: network {shell['network']:+.2f}, physics "
                 f"{shell['physics']:+.2f} grey levels; above the noise {shell['significant_share']:.0%}"
             )
+    if numbers["opposite_share"] is not None:
+        typer.echo(f"of all pixels above the noise, {numbers['opposite_share']:.1%} have the opposite sign")
     fit = numbers["physics"]
     typer.echo(
         f"diffusion and uptake, fitted to the {fit['fitted_to']} probe: lambda {result.transport.length_words}; R2 "

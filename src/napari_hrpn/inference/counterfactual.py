@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, special
 
 from napari_hrpn.core import Box, Tile
 from napari_hrpn.core.errors import PredictionError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES = 256 << 20
 # a difference counts if it is above this many SDs of the sham edits
-SIGNIFICANT_SD = 2.0
+_SIGNIFICANT_SD = 2.0
 # sham differences are pooled in shells of this thickness around the edit
 _SHELL_UM = 5.0
 
@@ -62,6 +62,8 @@ class CounterfactualNetwork:
         self.vessels = self._plan.channels[checkpoint.card.stains.index(VESSELS)]
         self.stride, self.warnings = self._plan.sampling.stride, self._plan.warnings
         self.tissue = self._plan.tissue
+        # half a grey level where the network was trained on integers, as their images show no less
+        self.rounding = 0.5 if np.dtype(checkpoint.card.dtype).kind in "ui" else 0.0
         self._chunks = _EditedChunks(self.vessels)
         self._run = TilePipeline(self._plan, slide, predictors, threading.Event(), self._chunks)
 
@@ -129,22 +131,33 @@ class _EditedChunks(ChunkCache):
 
 @dataclass(frozen=True, eq=False)
 class ShamNoise:
-    """Spread of the differences that sham edits make, over the distance from the edit."""
+    """Differences that sham edits make, over the distance from the edit."""
 
-    sd: NDArray[np.float64]  # one per shell; 0 beyond the reach of the edits
+    levels: NDArray[np.float64]  # one per shell, as far as the edits reach
 
     @classmethod
-    def of(cls, differences: Sequence[tuple[NDArray[np.float64], NDArray[np.float32]]]) -> ShamNoise:
-        """Noise of sham edits: pairs of the distances from each and its difference."""
-        shells = 1 + max(int(distance.max() / _SHELL_UM) for distance, _ in differences)
-        squares, counts = np.zeros(shells), np.zeros(shells)
-        for distance, difference in differences:
-            shell = (distance / _SHELL_UM).astype(int).ravel()
-            squares += np.bincount(shell, difference.astype(np.float64).ravel() ** 2, shells)
-            counts += np.bincount(shell, minlength=shells)
-        return cls(np.sqrt(squares / np.maximum(counts, 1)))
+    def of(
+        cls, differences: Sequence[tuple[NDArray[np.float64], NDArray[np.float32]]], floor: float = 0.0
+    ) -> ShamNoise:
+        """Noise of sham edits: pairs of the distances from each and its difference; at least a floor."""
+        # pixels that an edit does not reach say nothing about its noise
+        reached = [(distance[change != 0], change[change != 0]) for distance, change in differences]
+        shells = 1 + max((int(distance.max() / _SHELL_UM) for distance, _ in reached if distance.size), default=0)
+        squares, counts, shams = np.zeros((3, shells))
+        for distance, change in reached:
+            shell = (distance / _SHELL_UM).astype(int)
+            squares += np.bincount(shell, change.astype(np.float64) ** 2, shells)
+            pixels = np.bincount(shell, minlength=shells)
+            counts += pixels
+            shams += pixels > 0
+        return cls(np.maximum(_factor(shams) * np.sqrt(squares / np.maximum(counts, 1)), floor))
 
     def at(self, distance_um: NDArray[np.float64]) -> NDArray[np.float64]:
-        """SD at distances from the edit."""
-        shell = np.minimum((distance_um / _SHELL_UM).astype(int), len(self.sd) - 1)
-        return np.asarray(self.sd[shell])
+        """Noise at distances from the edit; further than all sham edits reach, that of the outermost shell."""
+        shell = np.minimum((distance_um / _SHELL_UM).astype(int), len(self.levels) - 1)
+        return np.asarray(self.levels[shell])
+
+
+def _factor(shams: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Two SDs, widened as Student's t for as many sham edits; pixels of one edit are not independent of each other."""
+    return np.asarray(special.stdtrit(np.maximum(shams, 1), special.ndtr(_SIGNIFICANT_SD)))

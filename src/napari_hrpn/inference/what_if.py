@@ -18,7 +18,7 @@ from napari_hrpn.analysis.tissue.vessel_edit import VesselWindow, vessel_window
 from napari_hrpn.analysis.tissue.vessel_transport import VesselTransport, fit_vessel_transport
 from napari_hrpn.core import Box, Progress, relayed
 from napari_hrpn.core.errors import PredictionWarning
-from napari_hrpn.inference.counterfactual import SIGNIFICANT_SD, CounterfactualNetwork, ShamNoise
+from napari_hrpn.inference.counterfactual import CounterfactualNetwork, ShamNoise
 from napari_hrpn.settings.what_if import WhatIfSettings
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Region, Slide
 
 SHELLS_UM = ((0.0, 10.0), (10.0, 30.0), (30.0, 60.0))
+_SCREEN_STEPS = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class WhatIf:
     network : numpy.ndarray
         Difference that the network predicts.
     noise : numpy.ndarray
-        Two SDs of the differences of sham edits, at the same distance from the edit.
+        Grey level up to which a difference counts as noise: two SDs of the differences of sham edits at the same
+        distance from the edit, widened for the number of shams, and at least the floor.
     physics : numpy.ndarray
         Difference of the fitted diffusion and uptake.
     distance_um : numpy.ndarray
@@ -63,6 +65,13 @@ class WhatIf:
         The image to which diffusion and uptake were fitted: "imaged" or "predicted".
     shams : int
         Number of sham edits.
+    noise_floor : float
+        The least noise: half a step of the 255 between the darkest and the brightest predicted pixel, and at least half
+        a grey level if the network was trained on integers.
+    area_um2 : float
+        Area of the vessel, or of the vessel that a sham edit has the shape of.
+    warnings : tuple of str
+        What to know before the result is believed, a sentence each.
     """
 
     action: Action
@@ -77,11 +86,21 @@ class WhatIf:
     strength: float
     probe: str
     shams: int
+    noise_floor: float
+    area_um2: float
+    warnings: tuple[str, ...]
 
     @property
     def significant(self) -> NDArray[np.bool_]:
         """Where the network's difference is above the noise of sham edits."""
         return np.abs(self.network) > np.maximum(self.noise, 1e-6)
+
+    @property
+    def opposite_share(self) -> float | None:
+        """Share of the pixels above the noise with more probe without the vessel, or less with one more."""
+        above = self.network[self.significant]
+        expected = {"remove": -1, "add": 1, "sham": 0}[self.action]
+        return float((above * expected < 0).mean()) if above.size and expected else None
 
     def numbers(self) -> dict[str, Any]:
         """Mean differences in shells around the vessel, and the fit, as plain values."""
@@ -103,7 +122,11 @@ class WhatIf:
             "box_px": [self.box.y0, self.box.y1, self.box.x0, self.box.x1],
             "shells": shells,
             "significant_share": float(self.significant[near].mean()),
+            "opposite_share": self.opposite_share,
             "shams": self.shams,
+            "noise_floor": self.noise_floor,
+            "area_um2": self.area_um2,
+            "warnings": list(self.warnings),
             "physics": {
                 "fitted_to": self.probe,
                 "lambda_um": fit.length_um,
@@ -160,25 +183,21 @@ def what_if(
         In one sentence, if there is no vessel at the place, or no pixel size.
     """
     settings = settings or WhatIfSettings()
-    for sentence in network.warnings:
-        warnings.warn(sentence, PredictionWarning, stacklevel=2)
+    _warn(network.warnings)
     total = settings.shams + 4
     window = yield from relayed(
         vessel_window(network.slide, network.vessels, network.level, place_um, network.tissue, settings),
         lambda step: Progress(step.share, total, "finding the vessels"),
     )
+    edit, shams = _edits(network, window, action, place_um, outlines, settings)
     imaged = None if probe is None else _imaged(network, window, probe)
-    down, random = network.slide.downsample(network.level), np.random.default_rng(settings.seed)
-    edit = _edit(window, action, place_um, outlines, down, random)
+    doubts = list(window.doubts(edit, shams, network.slide.levels[network.level].shape[1:]))
+    if probe is not None and imaged is None:
+        doubts.append(_empty_probe_words(network.slide, probe))
+    _warn(doubts)
     box = _shown(network, window, edit)
-    yield Progress(1, total, "predicting without the edit and with it")
-    predicted, edited = network.predicted(box), network.predicted(box, edit)
-    shams = []
-    for done, sham in enumerate(window.shams(edit, settings.shams, random), start=2):
-        yield Progress(done, total, "predicting sham edits")
-        reach, change = network.difference(sham)
-        shams.append((network.distance_um(sham, reach), change))
     distance_um = network.distance_um(edit, box)
+    predicted, change, noise, floor = yield from _by_network(network, edit, shams, box, distance_um)
     yield Progress(total - 2, total, "reading the probe")
     transport = yield from relayed(
         fit_vessel_transport(window, _predicted(network, window) if imaged is None else imaged),
@@ -190,30 +209,67 @@ def what_if(
         place_um=place_um,
         box=box,
         predicted=predicted,
-        network=edited - predicted,
-        noise=(SIGNIFICANT_SD * ShamNoise.of(shams).at(distance_um)).astype(np.float32),
-        physics=_on_slide(modelled, window, box, down),
+        network=change,
+        noise=noise,
+        physics=_on_slide(modelled, window, box, network.slide.downsample(network.level)),
         distance_um=distance_um,
         transport=transport,
         strength=strength,
         probe="predicted" if imaged is None else "imaged",
         shams=len(shams),
+        noise_floor=floor,
+        area_um2=float(np.count_nonzero(edit.region) * math.prod(window.pixel_um)),
+        warnings=(*network.warnings, *doubts),
     )
 
 
-def _edit(
+def _warn(sentences: Sequence[str]) -> None:
+    """Warn about the caller of `what_if`."""
+    for sentence in sentences:
+        warnings.warn(sentence, PredictionWarning, stacklevel=3)
+
+
+def _edits(
+    network: CounterfactualNetwork,
     window: VesselWindow,
     action: Action,
     place_um: tuple[float, float],
     outlines: Sequence[Region],
-    downsample: tuple[float, float],
-    random: np.random.Generator,
-) -> VesselEdit:
-    if action == "remove":
-        vessel = window.vessels_in(outlines, downsample) if outlines else window.vessel_at(place_um)
-        return window.removed(vessel, random)
-    added = window.added(place_um)
-    return added if action == "add" else window.removed(window.on_window(added), random)
+    settings: WhatIfSettings,
+) -> tuple[VesselEdit, list[VesselEdit]]:
+    """The edit, and sham edits in its shape."""
+    random = np.random.default_rng(settings.seed)
+    if action != "remove":
+        edit = window.added(place_um)
+        edit = edit if action == "add" else window.removed(window.on_window(edit), random)
+    elif outlines:
+        edit = window.removed(window.vessels_in(outlines, network.slide.downsample(network.level)), random)
+    else:
+        edit = window.removed(window.vessel_at(place_um), random)
+    return edit, window.shams(edit, settings.shams, random)
+
+
+def _by_network(
+    network: CounterfactualNetwork,
+    edit: VesselEdit,
+    shams: Sequence[VesselEdit],
+    box: Box,
+    distance_um: NDArray[np.float64],
+) -> Generator[Progress, None, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]]:
+    """Prediction of the slide as it is, its change by the edit, the noise of that, and the floor of the noise."""
+    total = len(shams) + 4
+    yield Progress(1, total, "predicting without the edit and with it")
+    predicted = network.predicted(box)
+    change = network.predicted(box, edit) - predicted
+    differences = []
+    for done, sham in enumerate(shams, start=2):
+        yield Progress(done, total, "predicting sham edits")
+        reach, difference = network.difference(sham)
+        differences.append((network.distance_um(sham, reach), difference))
+    # less is to be seen neither in whole grey levels nor on a screen
+    floor = max(network.rounding, float(np.ptp(predicted)) / 2 / _SCREEN_STEPS)
+    noise = ShamNoise.of(differences, floor).at(distance_um).astype(np.float32)
+    return predicted, change, noise, floor
 
 
 def _shown(network: CounterfactualNetwork, window: VesselWindow, edit: VesselEdit) -> Box:
@@ -240,17 +296,12 @@ def _in_slide_pixels(box: Box, down: float, right: float, shape: tuple[int, int]
 
 
 def _imaged(network: CounterfactualNetwork, window: VesselWindow, probe: int) -> NDArray[np.generic] | None:
-    """Imaged probe on the pixels of the window; None, with a warning, if the channel is empty there."""
+    """Imaged probe on the pixels of the window; None if the channel is empty there."""
     image = np.asarray(network.slide.levels[network.level][(probe, *window.box.slices)].compute())
-    if np.ptp(image[window.tissue]) > 0:
-        return image
-    # about the caller of `what_if`, as the other warnings
-    warnings.warn(empty_probe_words(network.slide, probe), PredictionWarning, stacklevel=3)
-    return None
+    return image if np.ptp(image[window.tissue]) > 0 else None
 
 
-def empty_probe_words(slide: Slide, probe: int) -> str:
-    """Sentence on a channel of the probe that is empty in the window."""
+def _empty_probe_words(slide: Slide, probe: int) -> str:
     return (
         f"channel {slide.channel_names[probe]} of {slide.source.name} is the same everywhere in the window, so that "
         "diffusion and uptake are fitted to the predicted probe."

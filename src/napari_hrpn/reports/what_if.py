@@ -155,7 +155,7 @@ def figure(result: WhatIf, slide: Slide) -> Figure:
         axes.set_facecolor("0.6")
         picture = axes.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, extent=extent)
         axes.set_title(title, fontsize=10)
-    drawing.colorbar(picture, ax=panels[1:], label="difference, grey levels", shrink=0.8)
+    drawing.colorbar(picture, ax=panels[1:], label="difference, grey levels (grey: below the noise)", shrink=0.8)
     for axes in panels:
         _outline(axes, result.distance_um <= 0, extent)
         axes.set_xlabel("x, µm")

@@ -102,7 +102,7 @@ def test_the_channel_of_vessels_is_asked_for(widget):
 def test_cancel_ends_the_comparison(widget, settle):
     click(widget, *centre())
     widget.options.value = replace(widget.options.value, shams=1000)
-    widget.buttons["sham"].click()
+    widget.buttons["remove"].click()
     assert widget.cancel_button.isEnabled()
     widget.cancel_button.click()
     settle(widget)

@@ -20,7 +20,7 @@ from napari_hrpn.settings import VesselSettings
 from napari_hrpn.slides import RegionMask, Slide, coarser_levels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -33,6 +33,8 @@ _RIM_UM, _BLEND_UM = 2.5, 1.5
 _CLEAR_UM = 4.0
 # a vessel counts as meant if it is no further than this from the place that a user named
 _NEAR_UM = 10.0
+# sham edits smaller than this share of the edit say too little about its noise
+_LEAST_SHAM_SHARE = 0.9
 _DRAWS = 300
 
 
@@ -62,10 +64,11 @@ class VesselWindow:
         distance, nearest = ndimage.distance_transform_edt(
             self.labels == 0, sampling=self.pixel_um, return_indices=True
         )
-        if distance[y, x] > _NEAR_UM:
+        if not self.labels.any() or distance[y, x] > _NEAR_UM:
+            there = f"the nearest is {distance[y, x]:.0f} µm away" if self.labels.any() else "the window has none"
             msg = (
-                f"there is no vessel within {_NEAR_UM:g} µm of {place_um[0]:g}, {place_um[1]:g} µm; name a place in a "
-                "vessel, as y,x from the slide's upper left corner, or state the grey level of vessels."
+                f"there is no vessel within {_NEAR_UM:g} µm of {place_um[0]:g}, {place_um[1]:g} µm, {there}; name a "
+                "place in a vessel, as y,x from the slide's upper left corner, or state the grey level of vessels."
             )
             raise AnalysisError(msg)
         return np.asarray(self.labels == self.labels[nearest[0][y, x], nearest[1][y, x]])
@@ -102,6 +105,7 @@ class VesselWindow:
                 "further inside."
             )
             raise AnalysisError(msg)
+        self._check_room(place_um, box, weights > 0)
         return self._edit(box, weights, self.stain[source.slices], vessel[source.slices])
 
     def shams(self, edit: VesselEdit, count: int, random: np.random.Generator) -> list[VesselEdit]:
@@ -114,7 +118,10 @@ class VesselWindow:
         edits = []
         for place in (places[index] for index in best):
             kept = weights * self.free[place.slices]
-            edits.append(self._edit(place, kept, self._texture(kept > 0, random), vessel[box.slices]))
+            # distances are from what the edit changes, not from vessels that it leaves as they are
+            region = vessel[box.slices] & (kept > 0)
+            if region.any():
+                edits.append(self._edit(place, kept, self._texture(kept > 0, random), region))
         return edits
 
     def on_window(self, edit: VesselEdit) -> NDArray[np.bool_]:
@@ -122,6 +129,27 @@ class VesselWindow:
         whole = np.zeros(self.labels.shape, bool)
         whole[self._within(edit.box).slices] = edit.region
         return whole
+
+    def doubts(self, edit: VesselEdit, shams: Sequence[VesselEdit], shape: tuple[int, ...]) -> Iterator[str]:
+        """Sentences on a vessel that goes on beyond the window, on a level of a shape, and on too small sham edits."""
+        if self._is_cut(self.on_window(edit), shape):
+            yield "the vessel goes on beyond the window, so that only its part inside is removed; take a larger window."
+        pixels = [np.count_nonzero(sham.region) for sham in shams]
+        share = sum(pixels) / max(1, len(pixels)) / np.count_nonzero(edit.region)
+        if share < _LEAST_SHAM_SHARE:
+            yield (
+                f"the sham edits have {share:.0%} of the edit's area, because the window has little tissue without "
+                "vessels, so that the noise is underestimated; take a larger window."
+            )
+
+    def _is_cut(self, vessel: NDArray[np.bool_], shape: tuple[int, ...]) -> bool:
+        sides = (
+            (self.box.y0 > 0, vessel[0]),
+            (self.box.y1 < shape[0], vessel[-1]),
+            (self.box.x0 > 0, vessel[:, 0]),
+            (self.box.x1 < shape[1], vessel[:, -1]),
+        )
+        return any(is_inside and side.any() for is_inside, side in sides)
 
     @property
     def _whole(self) -> Box:
@@ -135,6 +163,21 @@ class VesselWindow:
     def _index(self, place_um: tuple[float, float]) -> tuple[int, int]:
         y, x = (math.floor(um / size) for um, size in zip(place_um, self.pixel_um, strict=True))
         return y - self.box.y0, x - self.box.x0
+
+    def _check_room(self, place_um: tuple[float, float], box: Box, changed: NDArray[np.bool_]) -> None:
+        """Refuse a place where an edit would change the stain of a vessel that is there."""
+        distance = ndimage.distance_transform_edt(self.labels == 0, sampling=self.pixel_um)
+        if distance[box.slices][changed].min() > _RIM_UM:
+            return
+        y, x = self._index(place_um)
+        away = (np.argwhere(changed) + np.array([box.y0 - y, box.x0 - x])) * self.pixel_um
+        wanted = math.floor(np.hypot(*away.T).max() + _RIM_UM) + 1
+        where = f"is {distance[y, x]:.0f} µm from the nearest vessel wall" if distance[y, x] else "lies in a vessel"
+        msg = (
+            f"the place {place_um[0]:g}, {place_um[1]:g} µm {where}, and an edit there would change that vessel; name "
+            f"a place at least {wanted} µm from all vessels."
+        )
+        raise AnalysisError(msg)
 
     def _weights(self, vessel: NDArray[np.bool_]) -> tuple[Box, NDArray[np.float64]]:
         """Box around a vessel, and the weight of new pixels in it: 1 in the vessel, fading out beyond its rim."""

@@ -29,23 +29,19 @@ def difference_job(
     place_um: tuple[float, float],
     settings: WhatIfSettings,
 ) -> Work:
-    """Work that returns the result, and warnings for the user."""
+    """Work that returns the result."""
 
-    def work(stop: threading.Event) -> Generator[Progress, None, tuple[WhatIf, tuple[str, ...]]]:
+    def work(stop: threading.Event) -> Generator[Progress, None, WhatIf]:
         """Compare; raises `Stopped` when the user has stopped it."""
         from napari_hrpn.inference import CounterfactualNetwork, what_if
-        from napari_hrpn.inference.what_if import empty_probe_words
         from napari_hrpn.models import checkpoint_path, load_checkpoint
 
         network = load_checkpoint(checkpoint_path(checkpoint))
         is_sized = slide.pixel_size_um is not None and network.card.pixel_size_um is not None
         inputs = {role: channel for role, channel in roles.items() if channel is not None and role != "probe"}
         edited = CounterfactualNetwork(slide, network, Path("what-if"), PredictionSettings(resample=is_sized), inputs)
-        probe = roles["probe"]
-        steps = what_if(edited, action, place_um, settings, probe=probe)
-        result = yield from relayed(warned_in_form(PredictionWarning, steps), lambda step: step, stop)
-        more = (empty_probe_words(slide, probe),) if probe is not None and result.probe == "predicted" else ()
-        return result, (*edited.warnings, *more)
+        steps = what_if(edited, action, place_um, settings, probe=roles["probe"])
+        return (yield from relayed(warned_in_form(PredictionWarning, steps), lambda step: step, stop))
 
     return work
 
@@ -56,10 +52,11 @@ def sentences_of(result: WhatIf) -> tuple[str, str]:
     shells = [shell for shell in numbers["shells"] if shell["n_px"]]
     at = ", ".join(f"{shell['from_um']:g}-{shell['to_um']:g}" for shell in shells)
     network, physics = (", ".join(f"{shell[engine]:+.1f}" for shell in shells) for engine in ("network", "physics"))
-    fit = numbers["physics"]
+    fit, opposite = numbers["physics"], numbers["opposite_share"]
+    more = "" if opposite is None else f"; of all pixels above it, {opposite:.0%} have the opposite sign"
     return (
         f"The network associates the {EDITS[result.action]} with {network} grey levels at {at} µm; "
-        f"{numbers['significant_share']:.0%} of these pixels are above the noise.",
+        f"{numbers['significant_share']:.0%} of these pixels are above the noise{more}.",
         f"Diffusion and uptake: {physics}; λ {result.transport.length_words}; R² {fit['explained_variance']:.2f}, "
         f"fitted to the {fit['fitted_to']} probe.",
     )

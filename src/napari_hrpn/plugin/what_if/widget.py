@@ -250,16 +250,17 @@ class WhatIfWidget(DockedWidget):
     def _follow(self, progress: Progress) -> None:
         self.panel.show_progress(round(100 * progress.share), 100, "%p %", progress.words)
 
-    def _take(self, found: tuple[WhatIf, tuple[str, ...]]) -> None:
-        self.result, warnings = found
-        slide, (y, x) = self._compared, self.result.place_um
+    def _take(self, result: WhatIf) -> None:
+        self.result = result
+        slide, (y, x) = self._compared, result.place_um
         layer = None if slide is None else self._layer(slide)
-        about = f"{'' if slide is None else slide_title(slide)}, at {y:.1f}, {x:.1f} µm (y, x)"
+        title = "" if slide is None else slide_title(slide)
+        about = f"{title}, at {y:.1f}, {x:.1f} µm (y, x), {result.area_um2:.0f} µm² edited"
         self.panel.clear()
-        self.panel.say("\n".join([*warnings, *([_CLOSED] if layer is None else [])]))
-        self.result_label.say("\n".join([*sentences_of(self.result), about]), "text")
+        self.panel.say("\n".join([*result.warnings, *([_CLOSED] if layer is None else [])]))
+        self.result_label.say("\n".join([*sentences_of(result), about]), "text")
         if layer is not None:
-            self._show_layers(self.result, layer)
+            self._show_layers(result, layer)
         self._update()
 
     def _fail(self, error: BaseException) -> None:
