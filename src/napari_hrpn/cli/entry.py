@@ -21,7 +21,7 @@ from napari_hrpn.cli.diagnose import diagnose
 from napari_hrpn.cli.evaluate import evaluate
 from napari_hrpn.cli.exchange import export, import_
 from napari_hrpn.cli.info import cache, info
-from napari_hrpn.cli.log import end_log
+from napari_hrpn.cli.log import end_log, named_log, start_log
 from napari_hrpn.cli.models import models
 from napari_hrpn.cli.options import with_options
 from napari_hrpn.cli.phantom import phantom
@@ -124,6 +124,8 @@ def _exit_code(arguments: Sequence[str]) -> int:
         # the readers report problems as errors and warnings of this package, in one sentence each
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         try:
+            if (log := named_log(arguments)) is not None:
+                start_log(log)
             _check_addresses(arguments)
             # not standalone: errors of the parser are raised here instead of printed by it
             return int(
