@@ -49,21 +49,24 @@ def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
 
 
 def is_text(name: str, call: ast.Call) -> bool:
-    if name in ("read_text", "write_text"):
-        return True
-    modes = [value.value for value in (*call.args[:2], *(word.value for word in call.keywords if word.arg == "mode"))
-             if isinstance(value, ast.Constant)]  # fmt: skip
-    return name == "open" and any(mode in ("r", "w", "a", "x", "r+", "w+") for mode in modes)
+    if name != "open":
+        return name in ("read_text", "write_text")
+    given = [*call.args[:2], *(word.value for word in call.keywords if word.arg == "mode")]
+    modes = [value.value for value in given if isinstance(value, ast.Constant)]
+    return any(mode in ("r", "w", "a", "x", "r+", "w+") for mode in modes) or isinstance(call.func, ast.Name)
 
 
-def test_every_text_file_has_an_encoding() -> None:
-    without = [
-        f"{path}:{call.lineno}"
-        for path, tree in SOURCES
-        for name, call in calls(tree)
-        if is_text(name, call) and "encoding" not in {word.arg for word in call.keywords}
-    ]
-    assert not without
+def without(keyword: str, path: str, tree: ast.AST) -> list[str]:
+    """Calls that read or write text without a keyword."""
+    texts = [call for name, call in calls(tree) if is_text(name, call) and (name == "open" or keyword == "encoding")]
+    return [f"{path}:{call.lineno}" for call in texts if keyword not in {word.arg for word in call.keywords}]
+
+
+def test_every_text_file_has_an_encoding_and_every_table_its_own_line_ends() -> None:
+    assert not [place for path, tree in SOURCES for place in without("encoding", path, tree)]
+    tables = [(path, tree) for path, tree in SOURCES if "\nimport csv\n" in (PACKAGE / path).read_text("utf-8")]
+    assert len(tables) >= 3
+    assert not [place for path, tree in tables for place in without("newline", path, tree)]
 
 
 def test_modules_and_functions_of_one_system_are_checked_for_before_they_are_used() -> None:
