@@ -31,8 +31,12 @@ _Result = TypeVar("_Result")
 def patiently(act: Callable[..., _Result], *arguments: object) -> _Result:
     """Call a function that replaces a file, again and again for a second: Windows refuses it while the file is read."""
     for _ in range(_TRIES - 1):
-        with suppress(PermissionError):
+        try:
             return act(*arguments)
+        except PermissionError as error:
+            # object storage, whose errors name no file, would refuse it again
+            if error.filename is None:
+                raise
         time.sleep(_SECONDS_BETWEEN_TRIES)
     return act(*arguments)
 
