@@ -1,6 +1,9 @@
 """The log of a command, and shell completion."""
 
+import os
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -49,6 +52,62 @@ def test_a_log_that_cannot_be_written_or_is_something_else_is_refused(
     assert name in printed.err
     assert [path.name for path in tmp_path.iterdir()] == ["slide.txt"]
     assert (tmp_path / "slide.txt").read_bytes() == b"mine\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["info", "--unknown"], "No such option: --unknown"),
+        (["predict", "slide.ome.tif"], "Missing option '-o' / '--output'"),
+        (["report", "-o", "cohort"], "Missing argument 'EVALUATION_DIR...'"),
+        (["train", "s3://bucket/slide.ome.zarr"], "is an address of object storage, which train does not take"),
+        (["no-such-command"], "No such command 'no-such-command'"),
+    ],
+)
+@pytest.mark.parametrize("is_one_word", [False, True])
+def test_words_that_are_not_understood_are_in_the_log(
+    words: list[str], error: str, is_one_word: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "work.log"
+    assert run([*words, *([f"--log={log}"] if is_one_word else ["--log", str(log)])]) == 2
+    logged = lines(log)
+    assert [level for level, _ in logged] == ["INFO", "INFO", "ERROR", "INFO"]
+    assert error in logged[2][1]
+    assert capsys.readouterr().err == f"napari-hrpn: error: {logged[2][1]}\n"
+
+
+def test_words_after_two_dashes_and_values_that_lack_name_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["info", "--", "--log", "work.log"]) == run(["cache", "--log"]) == 2
+    assert "'--log' requires an argument" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_log_in_a_named_pipe_is_refused_instead_of_waiting_for_a_reader(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code = f"from napari_hrpn.cli import run; raise SystemExit(run(['cache', '--log', {str(tmp_path / 'pipe')!r}]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "is a named pipe" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["cache", "info"])
+@pytest.mark.parametrize("address", ["s3://bucket/work.log", "https://host.org/work.log", "file:///tmp/work.log"])
+def test_a_log_at_an_address_is_refused_in_one_sentence(
+    command: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([command, "--log", address]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"napari-hrpn: error: {address} is an address, where no line can be appended; give --log")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("always")

@@ -7,6 +7,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -230,6 +231,14 @@ def test_a_process_that_ends_without_a_word_ends_the_training(target, how, monke
     with pytest.raises(TrainingError, match=rf"one of the 2 processes .* without an error message \({how}\)"):
         next(multi_device.train_together(None, ("cpu", "cpu"), threading.Event()))
     assert multiprocessing.active_children() == []
+
+
+def test_reports_come_over_pipes_of_any_class(monkeypatch):
+    """On Windows, both ends of a pipe are no `Connection`."""
+    pipe, processes = SimpleNamespace(recv=lambda: ("report", None, "")), multi_device._Processes()
+    processes._unfinished.append(pipe)
+    monkeypatch.setattr(multi_device.connection, "wait", list)
+    assert processes.next_report() == "report"
 
 
 def test_without_the_extra_it_is_said_before_anything_is_begun(entries, quick, tmp_path, monkeypatch):

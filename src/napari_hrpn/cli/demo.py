@@ -167,8 +167,13 @@ def _open_viewer(paths: Sequence[Location], log: Path) -> str:
         return f"To open it in napari ({reason} here): {' '.join(viewer_command(paths))}"
     command = viewer_command([path.resolve() for path in paths], sys.executable, "-m", "napari")
     with log.open("wb") as output:
-        # a new session: Ctrl-C in this terminal must not close the viewer
+        # a new session, on Windows a new group: Ctrl-C in this terminal must not close the viewer
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     return f"napari opens in its own window; its messages go to {log}"

@@ -21,14 +21,14 @@ from napari_hrpn.cli.diagnose import diagnose
 from napari_hrpn.cli.evaluate import evaluate
 from napari_hrpn.cli.exchange import export, import_
 from napari_hrpn.cli.info import cache, info
-from napari_hrpn.cli.log import end_log
+from napari_hrpn.cli.log import end_log, named_log, start_log
 from napari_hrpn.cli.models import models
 from napari_hrpn.cli.options import with_options
 from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
 from napari_hrpn.cli.quality import quality
 from napari_hrpn.cli.report import report
-from napari_hrpn.cli.terminal import CommandError, complain, is_for_the_user, show_warning
+from napari_hrpn.cli.terminal import ENDING_SIGNALS, CommandError, complain, is_for_the_user, show_warning
 from napari_hrpn.cli.train import train
 from napari_hrpn.cli.what_if import what_if
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 _USER_ERROR = 2
 _INTERRUPTED = 130
-_TERMINATED = 143
 # characters of a path in an error message; longer paths are cut
 _LONGEST_NAME = 120
 _TAKE_ADDRESSES = {"convert", "evaluate", "info", "predict"}
@@ -124,6 +123,8 @@ def _exit_code(arguments: Sequence[str]) -> int:
         # the readers report problems as errors and warnings of this package, in one sentence each
         logging.getLogger("tifffile").setLevel(logging.CRITICAL)
         try:
+            if (log := named_log(arguments)) is not None:
+                start_log(log)
             _check_addresses(arguments)
             # not standalone: errors of the parser are raised here instead of printed by it
             return int(
@@ -171,7 +172,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     # ended by an exception, so that locks are released and partial files deleted
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    for number in ENDING_SIGNALS:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:]))
 
 

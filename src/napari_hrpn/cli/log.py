@@ -8,20 +8,43 @@ import re
 import shlex
 import sys
 from contextlib import suppress
+from itertools import takewhile, zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_hrpn.cli.terminal import LOG, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _FORMAT = "%(asctime)s napari-hrpn[%(process)d] %(levelname)s %(message)s"
 _OURS = re.compile(rb"\d{4}-\d\d-\d\d \S+ napari-hrpn\[")
 
 
-def start_log(path: Path) -> None:
+def named_log(arguments: Sequence[str]) -> str | None:
+    """Value of --log, found before the words are parsed, so that errors of the parser are in the log too."""
+    words, found = list(takewhile(lambda word: word != "--", arguments)), None
+    for word, after in zip_longest(words, words[1:]):
+        if word == "--log":
+            found = after
+        elif word.startswith("--log="):
+            found = word.removeprefix("--log=")
+    return found
+
+
+def start_log(name: str) -> None:
     """Append to a log until `end_log`; any other file is refused, since lines at its end would damage it."""
     from napari_hrpn import __version__
-    from napari_hrpn.slides import local_path
+    from napari_hrpn.slides import is_address
+    from napari_hrpn.slides.location import user_path
 
-    path = local_path(path)
+    if is_address(name):
+        msg = f"{name} is an address, where no line can be appended; give --log the path of a file on this machine."
+        raise CommandError(msg)
+    path = user_path(name)
+    if path.is_fifo():
+        msg = f"{path} is a named pipe, which waits for a reader; give --log the name of a log or of a new file."
+        raise CommandError(msg)
     if path.is_file() and path.stat().st_size and not _is_log(path):
         msg = f"{path} is there and is no log of this program; give --log the name of a log or of a new file."
         raise CommandError(msg)

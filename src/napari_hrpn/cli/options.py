@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from napari_hrpn.cli.log import start_log
 from napari_hrpn.cli.terminal import CommandError
 from napari_hrpn.core.options import Option, options
 
@@ -26,7 +25,7 @@ Chosen: TypeAlias = dict[str, Any]
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _LOG_OPTION = typer.Option(metavar="FILE", help="Append what is done, and all warnings and errors, to this log.")
-_LOG = inspect.Parameter("log", _KEYWORD, default=None, annotation=Annotated[Path | None, _LOG_OPTION])
+_LOG = inspect.Parameter("log", _KEYWORD, default=None, annotation=Annotated[str | None, _LOG_OPTION])
 
 
 class From:
@@ -86,9 +85,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters.append(_LOG)
 
     @wraps(command)
-    def _run(log: Path | None, **given: Any) -> None:  # noqa: ANN401 (values of all options)
-        if log is not None:
-            start_log(log)
+    def _run(**given: Any) -> None:  # noqa: ANN401 (values of all options)
+        # the log is started before the words are parsed
+        del given["log"]
         for name, group in groups.items():
             given[name] = group.chosen(given, f"{name}_")
         command(**given)

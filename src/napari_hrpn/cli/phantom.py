@@ -56,7 +56,8 @@ def phantom(
 
     for path in filter(None, (output, noise_free)):
         check_slide_name(path)
-    if noise_free is not None and noise_free.resolve() == output.resolve():
+    # some file systems do not distinguish upper and lower case
+    if noise_free is not None and str(noise_free.resolve()).casefold() == str(output.resolve()).casefold():
         msg = f"{output} is given for both images; give --noise-free another name."
         raise CommandError(msg)
     tumour = phantom_slide(preset, size=size, seed=seed)

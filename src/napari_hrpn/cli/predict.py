@@ -335,9 +335,11 @@ def output_places(slides: Sequence[Location], output: Location) -> dict[Location
     if isinstance(output, Path) and output.is_file():
         msg = f"{output} is a file; name a folder, or for one slide a path that ends in .ome.zarr."
         raise CommandError(msg)
-    stem, count = Counter(map(slide_name, slides)).most_common(1)[0]
+    # some file systems do not distinguish upper and lower case
+    stem, count = Counter(slide_name(slide).casefold() for slide in slides).most_common(1)[0]
     if count > 1:
-        names = " and ".join(sorted(str(slide) for slide in slides if slide_name(slide) == stem))
-        msg = f"{names} would both be written to {stem}.predicted.ome.zarr; predict them into two folders."
+        alike = sorted((slide for slide in slides if slide_name(slide).casefold() == stem), key=str)
+        names, name = " and ".join(map(str, alike)), slide_name(alike[0])
+        msg = f"{names} would both be written to {name}.predicted.ome.zarr; predict them into two folders."
         raise CommandError(msg)
     return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}

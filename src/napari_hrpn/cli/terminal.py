@@ -28,7 +28,9 @@ LOG.propagate = False
 LOG.addHandler(logging.NullHandler())
 
 GO_ON = "run the same command again to resume."
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Windows has SIGBREAK besides, of Ctrl-Break
+ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
+_SIGNALS = (signal.SIGINT, *ENDING_SIGNALS)
 
 _Report = TypeVar("_Report")
 _Result = TypeVar("_Result")

@@ -8,20 +8,37 @@ import json
 import os
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, SoftFileLock, Timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from filelock import BaseFileLock
 
 LOCK = ".lock"
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+# on macOS, ENOTSUP is not EOPNOTSUPP
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 _LEFT_AFTER_SECONDS = 3600
 """Age from which a partial file counts as left by a killed program, since no write takes that long."""
+_TRIES = 20
+_SECONDS_BETWEEN_TRIES = 0.05
+_Result = TypeVar("_Result")
+
+
+def patiently(act: Callable[..., _Result], *arguments: object) -> _Result:
+    """Call a function that replaces a file, again and again for a second: Windows refuses it while the file is read."""
+    for _ in range(_TRIES - 1):
+        try:
+            return act(*arguments)
+        except PermissionError as error:
+            # object storage, whose errors name no file, would refuse it again
+            if error.filename is None:
+                raise
+        time.sleep(_SECONDS_BETWEEN_TRIES)
+    return act(*arguments)
 
 
 @contextmanager
@@ -35,7 +52,11 @@ def replaced_file(path: Path, *, sync: bool = True) -> Iterator[Path]:
             # Windows cannot flush a file that is open for reading only
             with partial.open("r+b") as file:
                 os.fsync(file.fileno())
-        partial.replace(path)
+        try:
+            patiently(partial.replace, path)
+        except PermissionError as error:
+            reason = f"{error.strerror}; perhaps another program has it open"
+            raise PermissionError(error.errno, reason, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 
 
 def glibc() -> ctypes.CDLL | None:
     """The GNU C library; None if another one manages the memory."""
-    if platform.libc_ver()[0] != "glibc":
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return None
     libc = ctypes.CDLL(None)
     libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p

@@ -9,6 +9,8 @@ from typing import Any
 # spreadsheets take these first characters for a formula; text that already begins with apostrophes gets one more, so
 # that `text_of_cell` restores every text
 _FORMULA = re.compile("'*[=+@\t\r-]")
+NOT_IN_FILE_NAMES = r'[<>:"/\\|?*\x00-\x1f\x7f]'
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -19,6 +21,11 @@ def printable(text: str) -> str:
 
 def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Zl", "Zp") or ord(character) & 0xFFFE == 0xFFFE
+
+
+def no_device(name: str) -> str:
+    """File name that Windows does not take for a device, as it does CON and nul.csv."""
+    return f"_{name}" if _DEVICE.match(name) else name
 
 
 def csv_cell(value: Any) -> Any:  # noqa: ANN401 (any value of a table)

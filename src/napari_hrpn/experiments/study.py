@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from napari_hrpn.core.plain_text import no_device
 from napari_hrpn.settings.networks import COMPARED, HRPN, NETWORKS
 from napari_hrpn.training import RunRequest, SlideEntry, TrainingError, TrainingSettings, recipe_settings
 
@@ -291,4 +292,4 @@ def run_name(model: str, channels: str, branches: int | None, fold: str) -> str:
 
 def readable(name: str) -> str:
     """File name that every file system accepts, made from a name."""
-    return re.sub(r"[^\w.+]+", "-", name).strip(".-") or "unnamed"
+    return no_device(re.sub(r"[^\w.+]+", "-", name).strip(".-") or "unnamed")

@@ -143,11 +143,17 @@ def _all_differ(names: list[str]) -> bool:
 
 
 def _existing(name: str, key: str, path: Path) -> Path:
-    found = (path.parent / user_path(name, path.parent)).absolute()
-    if not found.exists():
+    # a study that was written on Windows may have backslashes
+    names = (name, name.replace("\\", "/"))
+    found = next((place for place in (_beside(path, one) for one in names) if place.exists()), None)
+    if found is None:
         msg = f"{key} in {path.name} is {name}, which does not exist; expected a path relative to {path.name}."
         raise StudyError(msg)
     return found
+
+
+def _beside(path: Path, name: str) -> Path:
+    return (path.parent / user_path(name, path.parent)).absolute()
 
 
 def _check_twice(entries: list[SlideEntry], path: Path) -> None:

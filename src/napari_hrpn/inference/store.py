@@ -18,6 +18,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from napari_hrpn.core.errors import PredictionError
+from napari_hrpn.core.files import patiently
 from napari_hrpn.inference import store_files as files
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideWarning, as_location, colour_in_folder, contrast_limits, open_slide
@@ -218,7 +219,7 @@ class PredictionStore:
         with _sentences(self.path, "could not be written", "finished tiles are kept: run it again"):
             if shared is not None:
                 write_part(shared, (0, core.y0 >> unshared, core.x0 >> unshared), self.levels[unshared:])
-            self._finished[_cells(core)] = 1
+            patiently(self._finished.__setitem__, _cells(core), 1)
             self._done[_cells(core)] = True
             if self.complete:
                 self._record_complete()
@@ -249,7 +250,8 @@ class PredictionStore:
         self._update(is_complete=True, ome=ome)
 
     def _update(self, *, is_complete: bool, **attributes: Any) -> None:  # noqa: ANN401 (JSON)
-        self._group.update_attributes({RECORD: {**self._record, "complete": is_complete}, **attributes})
+        changed = {RECORD: {**self._record, "complete": is_complete}, **attributes}
+        patiently(self._group.update_attributes, changed)
 
     @property
     def _ome(self) -> dict[str, Any]:

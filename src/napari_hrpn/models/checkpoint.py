@@ -171,7 +171,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            # copied, since a file whose bytes are in use cannot be replaced or deleted on Windows
+            weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         msg = (
             f"{path.name} is damaged or not a safetensors file ({error}); expected a checkpoint written by napari-hrpn."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_hrpn.core.plain_text import printable
+from napari_hrpn.core.plain_text import no_device, printable
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def write_drawing(drawing: Drawing, folder: Path) -> tuple[Path, Path]:
 
 def file_name(text: str) -> str:
     """File name that every file system accepts, made from a text."""
-    name = re.sub(r"[^\w.-]+", "-", text).strip("-.") or "prediction"
+    name = no_device(re.sub(r"[^\w.-]+", "-", text).strip("-.") or "prediction")
     whole = name.encode()
     if len(whole) <= _LONGEST_NAME_BYTES:
         return name

@@ -159,7 +159,8 @@ def write_evaluation(
         If slides cannot be compared or read.
     """
     names = [file_name(prediction.name) for prediction in request.comparison.predictions]
-    if len(set(names)) < len(names):
+    # some file systems do not distinguish upper and lower case
+    if len({name.casefold() for name in names}) < len(names):
         msg = f"predictions would be written to the same files, {' and '.join(names)}; give them more distinct names."
         raise ReportError(msg)
     target, record = ReportFolder(folder), evaluation_request(request)

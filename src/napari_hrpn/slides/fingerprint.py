@@ -103,7 +103,9 @@ def _files(source: Location) -> list[Path]:
     if not isinstance(source, Path) or holds_zarr(source):
         return []
     if source.is_dir():
-        return sorted(file for file in source.iterdir() if file.is_file() and file.suffix.lower() in STAIN_SUFFIXES)
+        tiffs = (file for file in source.iterdir() if file.is_file() and file.suffix.lower() in STAIN_SUFFIXES)
+        # macOS puts a hidden file beside each file on a disk of another system
+        return sorted(file for file in tiffs if not file.name.startswith("."))
     return [source] if source.is_file() else []
 
 

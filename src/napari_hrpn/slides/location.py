@@ -191,7 +191,10 @@ def address_errors(place: Location) -> Iterator[None]:
 
 def _address(words: str, protocol: str) -> Location:
     if protocol in {"file", "local"}:
-        return Path(url2pathname(urlsplit(words).path))
+        parts = urlsplit(words)
+        # a share of another machine on Windows
+        host = "" if parts.netloc in {"", "localhost"} else f"//{parts.netloc}"
+        return Path(url2pathname(f"{host}{parts.path}"))
     try:
         from upath import UPath
     except ImportError as error:

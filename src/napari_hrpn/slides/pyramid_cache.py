@@ -14,7 +14,7 @@ import numpy as np
 from filelock import Timeout
 from platformdirs import user_cache_path
 
-from napari_hrpn.core.files import held_lock
+from napari_hrpn.core.files import held_lock, patiently
 from napari_hrpn.slides.fingerprint import slide_identity
 from napari_hrpn.slides.writers.ome_zarr_writer import Box, block_boxes, block_grid, copy_block, create_levels
 from napari_hrpn.slides.writers.output_path import remove, writing_errors
@@ -238,7 +238,7 @@ def _begin(slide: Slide, own: Path) -> None:
     create_levels(begun / _LEVELS, [level.shape for level in slide.levels[slide.stored_levels :]], slide.dtype)
     zarr.open_group(begun / _LEVELS, mode="r+").attrs["grid"] = list(grid)
     try:
-        begun.rename(own)
+        patiently(begun.rename, own)
     except OSError:
         remove(begun)
         if not own.is_dir():

@@ -180,7 +180,7 @@ def forget_peak_memory(device: str) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     elif sys.platform == "linux":
         with suppress(OSError):
-            _CLEAR.write_text(_FORGET_PEAK)
+            _CLEAR.write_text(_FORGET_PEAK, encoding="ascii")
 
 
 def peak_memory_bytes(device: str) -> int:
@@ -190,8 +190,10 @@ def peak_memory_bytes(device: str) -> int:
     if sys.platform == "win32":
         return int(psutil.Process().memory_info().peak_wset)
     # on Linux, getrusage counts the peak of the program that started this one too
-    if sys.platform == "linux" and (found := re.search(r"^VmHWM:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)):
-        return 1024 * int(found[1])
+    if sys.platform == "linux":
+        status = _STATUS.read_text(encoding="utf-8", errors="replace")
+        if found := re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE):
+            return 1024 * int(found[1])
     import resource
 
     # Linux counts in KiB, macOS in bytes

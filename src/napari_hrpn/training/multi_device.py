@@ -17,8 +17,8 @@ import threading
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
-from multiprocessing import connection, resource_tracker
-from typing import TYPE_CHECKING
+from multiprocessing import connection
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import distributed
@@ -121,8 +121,8 @@ class _Processes:
 
     def next_report(self) -> StepReport | EpochReport | TrainingResult:
         while True:
-            for ours in connection.wait(self._unfinished):
-                assert isinstance(ours, connection.Connection)
+            # on Windows, they are of another class
+            for ours in cast("list[Connection]", connection.wait(self._unfinished)):
                 try:
                     report, error, trace = ours.recv()
                 except (EOFError, OSError):
@@ -174,6 +174,8 @@ def _signals_blocked_in_children() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     # the resource tracker would unblock the signals if it were started together with the first process
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
@@ -240,8 +242,9 @@ def _failure(error: Exception, device: str) -> tuple[Exception, str]:
 
 
 def _end_with_parent() -> None:
-    # Windows cannot block signals from outside
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Windows cannot block signals from outside, and has one more, of Ctrl-Break
+    for number in {signal.SIGINT, getattr(signal, "SIGBREAK", signal.SIGINT)}:
+        signal.signal(number, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

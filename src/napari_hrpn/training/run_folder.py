@@ -252,7 +252,8 @@ class RunFolder:
         if not self._state.exists():
             return {}
         with safetensors.safe_open(self._state, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            # copied, since a file whose bytes are in use cannot be replaced on Windows
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
     def keep(self, state: RunState, tensors: Mapping[str, Tensor]) -> None:
         """Write the state of the run, in one step.

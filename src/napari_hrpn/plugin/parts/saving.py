@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_hrpn.core.plain_text import csv_cell
+from napari_hrpn.core.plain_text import NOT_IN_FILE_NAMES, csv_cell, no_device
 from napari_hrpn.reports import number, plain_text
 from napari_hrpn.slides import Location
 from napari_hrpn.slides.writers.output_path import partial_output
@@ -133,6 +134,7 @@ def save_button(actions: Sequence[tuple[str, str, Callable[[], None]]]) -> QPush
 
 def ask_where(parent: QWidget, title: str, proposal: Path, kinds: str) -> tuple[Path, bool] | None:
     """Ask where to save a file; returns its path and whether an existing file may be replaced. None if cancelled."""
+    proposal = proposal.with_name(no_device(re.sub(NOT_IN_FILE_NAMES, "_", proposal.name)))
     chosen, kind = QFileDialog.getSaveFileName(parent, title, str(proposal), kinds)
     if not chosen:
         return None

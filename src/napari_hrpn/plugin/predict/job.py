@@ -15,9 +15,9 @@ import numpy as np
 from napari.layers import Shapes
 
 from napari_hrpn.core import TileGrid, relayed, rounded_up
+from napari_hrpn.core.plain_text import NOT_IN_FILE_NAMES, no_device
 from napari_hrpn.plugin.parts.messages import UserError, warned_in_form
 from napari_hrpn.plugin.viewer import file_title, shapes_box, slide_title, visible_box
-from napari_hrpn.plugin.viewer.open_slides import NOT_IN_FILE_NAMES
 from napari_hrpn.slides import open_slide, prediction_record, slide_identity
 from napari_hrpn.slides.metadata import HIGH_PERCENT, LOW_PERCENT
 
@@ -145,7 +145,7 @@ def _names(folder: Path, slide: Slide, title: str) -> Iterator[Path]:
 def _stem(slide: Slide) -> str:
     indices = (("series", slide.series or None), ("z", slide.z), ("t", slide.t))
     plane = "".join(f"-{name}{index}" for name, index in indices if index is not None)
-    return f"{re.sub(NOT_IN_FILE_NAMES, '_', slide_title(slide))}{plane}.predicted"
+    return no_device(f"{re.sub(NOT_IN_FILE_NAMES, '_', slide_title(slide))}{plane}.predicted")
 
 
 def _request(

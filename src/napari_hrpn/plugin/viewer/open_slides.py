@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari_hrpn.core.plain_text import NOT_IN_FILE_NAMES
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.slides import Slide, open_slide, slide_name
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
 KEY = "napari_hrpn"
-NOT_IN_FILE_NAMES = r'[<>:"/\\|?*\x00-\x1f\x7f]'
 _LONGEST_TITLE, _LONGEST_BYTES = 40, 60
 _Thing = TypeVar("_Thing")
 

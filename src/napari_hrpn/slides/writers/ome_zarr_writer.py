@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 
 from napari_hrpn.core import Progress
+from napari_hrpn.core.files import patiently
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import local_path, user_path
 from napari_hrpn.slides.metadata import channel_colors, contrast_limits, multiscales_metadata
@@ -187,9 +188,14 @@ def write_part(
         if index > 0 or coarser_only:
             pixels, y, x = halve(pixels), y // 2, x // 2
         count, height, width = pixels.shape
-        with _whole_writes():
-            level[channel : channel + count, y : y + height, x : x + width] = pixels
+        place = (slice(channel, channel + count), slice(y, y + height), slice(x, x + width))
+        patiently(_write, level, place, pixels)
     return pixels
+
+
+def _write(level: zarr.Array[Any], place: tuple[slice, ...], pixels: np.ndarray) -> None:
+    with _whole_writes():
+        level[place] = pixels
 
 
 @contextmanager

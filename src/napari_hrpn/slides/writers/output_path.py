@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from napari_hrpn.core.files import LOCK, held_lock, saved_json
+from napari_hrpn.core.files import LOCK, held_lock, patiently, saved_json
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.predictions import FINISHED, PYRAMID_TYPE
 
@@ -42,6 +42,8 @@ _OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|{LEFT_BY_ZARR.pattern})")
 _TRIES = 20
 _SECONDS_BETWEEN_TRIES = 0.05
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
+# Windows makes no folder with a path of so many characters, unless long paths are enabled; files may have 12 more
+_LONG_PATH = 248
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -165,7 +167,7 @@ def _clear(folder: Path, path: Path) -> None:
             continue
         replaced = attempt / REPLACED
         if replaced.exists() and not path.exists():
-            replaced.rename(path)
+            patiently(replaced.rename, path)
         remove(attempt)
 
 
@@ -173,7 +175,13 @@ def _sentence(path: Path, error: OSError) -> str:
     if error.errno in _FULL:
         return f"The disk of {path} is full: free some space or choose another place for the output."
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return f"{path} cannot be written, permission denied: choose another place for the output."
+        return (
+            f"{path} cannot be written, permission denied: close it in other programs, or choose another place for the "
+            "output."
+        )
+    # Windows says of a path that is too long that it does not exist
+    if error.errno == errno.ENAMETOOLONG or (error.errno == errno.ENOENT and len(str(error.filename)) >= _LONG_PATH):
+        return f"{path} could not be written, as its path is too long for this system: choose a shorter one."
     reason = error.strerror or str(error)
     return f"{path} could not be written ({reason}): choose another place for the output or try again."
 
@@ -181,7 +189,9 @@ def _sentence(path: Path, error: OSError) -> str:
 def _check(path: Path, source: Location | None, overwrite: bool) -> None:
     if isinstance(source, Path) and source.exists():
         output, slide = path.resolve(), source.resolve()
-        if output == slide or slide in output.parents or output in slide.parents:
+        # the names of one file may differ, as many systems do not distinguish upper and lower case
+        is_same = output == slide or (output.exists() and output.samefile(slide))
+        if is_same or slide in output.parents or output in slide.parents:
             raise SlideError(
                 f"The output {path} is the slide {source} itself, or one is inside the other: choose another name."
             )
@@ -196,14 +206,14 @@ def _check(path: Path, source: Location | None, overwrite: bool) -> None:
 def _publish(attempt: Path, path: Path) -> None:
     written = attempt / path.name
     if not path.is_dir() and not (written.is_dir() and path.exists()):
-        written.replace(path)
+        patiently(written.replace, path)
         return
     # a folder cannot be replaced in one step: the old one is kept until the new one has its name
-    replaced = path.rename(attempt / REPLACED)
+    replaced = patiently(path.rename, attempt / REPLACED)
     try:
-        written.rename(path)
+        patiently(written.rename, path)
     except BaseException:
-        replaced.rename(path)
+        patiently(replaced.rename, path)
         raise
 
 
