@@ -272,6 +272,7 @@ class Tally:
             name=predicted_name(members[0].card.target),
             further=plan.further,
             title=ensemble_title(members),
+            trained_on=tuple(dict.fromkeys(tumour for member in members for tumour in member.card.seen)),
             overwrite=overwrite,
         )
         self._slide, self._plan, self._card = slide, plan, members[0].card
