@@ -339,4 +339,5 @@ class Tally:
     def _unlike(self) -> Fit | None:
         if self._plan.compared is None:
             return None
-        return fit_of_blocks(shown_distances(self.store.levels), self._card, self._slide.source.name)
+        part = "" if self.store.complete else "the predicted part of "
+        return fit_of_blocks(shown_distances(self.store.levels), self._card, f"{part}{self._slide.source.name}")
