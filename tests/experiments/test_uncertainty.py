@@ -18,7 +18,6 @@ from napari_hrpn.core import drive
 from napari_hrpn.experiments import (
     Study,
     StudyError,
-    StudyWarning,
     cross_validate,
     cross_validation,
     fold_checkpoints,
@@ -218,7 +217,7 @@ def test_the_errors_of_another_study_are_refused_for_a_single_network(
         ({"bins": [{"predicted": 1, "sd": 10**400}]}, "values are missing or of another kind"),
         ({"bins": [{"predicted": 3, "sd": 1}, {"predicted": 3, "sd": 1}]}, "bin 2 .* levels that rise"),
         ({"bins": [{"predicted": math.inf, "sd": 1}]}, "the grey level inf"),
-        ({"tumours": None}, "values are missing"),
+        ({"tumours": None}, "it has 1 tumours, and says that there are None"),
         ({"tumours": 3}, "it has 1 tumours, and says that there are 3"),
         ({"by_tumour": [{"coverage_left_out": 1.5}]}, "a coverage is 1.5; expected 0 to 1"),
         ({"highest_level": math.nan}, "a coverage is nan"),
@@ -252,5 +251,5 @@ def test_a_damaged_file_is_one_sentence_for_the_user(
     (out / "uncertainty.json").write_text(json.dumps(content), "utf-8")
     assert run(["predict", str(slide), "--study", str(out), "--device", "cpu", "-o", str(tmp_path / "a")]) == 2
     assert "uncertainty.json is damaged (bin 2" in " ".join(capsys.readouterr().err.split())
-    with pytest.warns(StudyWarning, match="not measured, all other results are there: .* is damaged"):
+    with pytest.raises(StudyError, match="is damaged .* run napari-hrpn cross-validate again"):
         drive(cross_validate(study, out))

@@ -163,8 +163,8 @@ def fit_of(card: ModelCard, quantiles: NDArray[np.float64], name: str) -> Fit:
     return Fit(
         ratio,
         "warning",
-        f"{name} is unlike the slides trained on, by {_ratio_words(ratio)} times their own differences: {reason}; expect a "
-        "poor prediction, or train on slides like this one.",
+        f"{name} is unlike the slides trained on, by {_ratio_words(ratio)} times their own differences: {reason}; "
+        "expect a poor prediction, or train on slides like this one.",
     )
 
 
