@@ -251,5 +251,5 @@ def test_a_damaged_file_is_one_sentence_for_the_user(
     (out / "uncertainty.json").write_text(json.dumps(content), "utf-8")
     assert run(["predict", str(slide), "--study", str(out), "--device", "cpu", "-o", str(tmp_path / "a")]) == 2
     assert "uncertainty.json is damaged (bin 2" in " ".join(capsys.readouterr().err.split())
-    with pytest.raises(StudyError, match="is damaged .* run napari-hrpn cross-validate again"):
+    with pytest.raises(StudyError, match=r"is damaged .* run napari-hrpn cross-validate again"):
         drive(cross_validate(study, out))
