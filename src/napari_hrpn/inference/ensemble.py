@@ -58,7 +58,7 @@ def _kind(member: Checkpoint) -> tuple[object, ...]:
         card.dtype,
         "on" if card.resamples else "off",
         "known" if card.pixel_size_um else "unknown",
-        card.distance,
+        card.distance or "none",
         f"{member.settings.stride} px",
     )
 
