@@ -214,6 +214,7 @@ def calibrated(prediction: Slide, calibration: Calibration) -> Slide:
         offsets[uncertain] = 0.0
 
     def on_line(level: da.Array) -> da.Array:
+        """Level of the slide with its channels calibrated."""
         parts = (
             level[k : k + 1].map_blocks(partial(_on_line, slope=line.slope, offset=offset), dtype=np.float32)
             for k, offset in offsets.items()
