@@ -260,6 +260,20 @@ def test_a_calibrated_prediction_is_computed_when_it_is_read_and_leaves_out_the_
     assert slide.finished.words.endswith(f"+ {found.line.slope:.6g} x predicted) are left out")
 
 
+def test_the_standard_deviation_is_multiplied_by_the_slope(on_disk: tuple[ProbeImage, ProbeImage]) -> None:
+    real, prediction = on_disk
+    found = drive(calibrate_prediction(real, prediction, REGIONS))
+    found = replace(found, line=replace(found.line, slope=1.7))
+    sd = np.random.default_rng(0).uniform(0, 9, prediction.slide.shape).astype(np.float32)
+    pixels = np.stack([np.asarray(prediction.slide.levels[0][0]).astype(np.float32), sd, sd])
+    for names in (("QD", "sd"), ("QD", "sd", "unlike")):
+        levels = (da.from_array(pixels[: len(names)], chunks=(2, 100, 100), name=False),)
+        slide = calibrated(replace(prediction.slide, levels=levels, channel_names=names), found)
+        assert slide.channel_names == ("QD", "sd")
+        line = np.array([found.line.offset, 0])[:, None, None] + found.line.slope * pixels[:2].astype(float)
+        np.testing.assert_allclose(np.asarray(slide.levels[0]), line, rtol=1e-6)
+
+
 def test_a_calibration_of_other_pixels_or_a_damaged_one_is_refused(on_disk: tuple[ProbeImage, ProbeImage]) -> None:
     real, prediction = on_disk
     path = save_calibration(drive(calibrate_prediction(real, prediction, REGIONS)), prediction.slide.source)

@@ -8,7 +8,11 @@ import pytest
 from scipy import stats
 
 from napari_hrpn.cli import run
+from napari_hrpn.core import drive
+from napari_hrpn.inference import PredictionSettings, predict_slide
+from napari_hrpn.slides import open_slide, prediction_record
 from support.evaluated_slides import evaluated_slide, write_slide
+from support.predictions import lively_checkpoint
 
 pytestmark = pytest.mark.usefixtures("tiny_figures")
 
@@ -70,6 +74,35 @@ def test_a_cohort_has_the_factor_of_the_levels_that_its_tumours_allow(slide):
     assert "90 % needs 9" in rows[2]["reason"]
     page = (made.folder / "cohort" / "cohort.html").read_text("utf-8")
     assert "Intervals for a new tumour" in page
+
+
+@pytest.mark.filterwarnings("ignore::napari_hrpn.inference.PredictionWarning")
+def test_a_tumour_that_a_member_was_trained_on_or_chosen_by_is_said_to_be_no_test(slide, capsys, tmp_path):
+    made, members = slide[0], []
+    for number, split in enumerate(({"train": ["mouse 3"]}, {"train": ["other"], "validation": ["mouse 4"]})):
+        members.append(lively_checkpoint(1, pixel_size_um=1.2, split=split))
+        members[-1].weights["head.last.weight"][:] *= 1 + number
+    store = tmp_path / "slide.predicted.ome.zarr"
+    drive(predict_slide(open_slide(made.real), members, store, PredictionSettings(device="cpu")))
+    assert prediction_record(store).trained_on == ("mouse 3", "other", "mouse 4")
+    folders = []
+    for tumour in ("mouse 3", "mouse 4", "mouse 5"):
+        folders.append(str(tmp_path / tumour))
+        command = ["evaluate", str(made.real), str(store), "--mask", str(made.mask), "--tumour", tumour]
+        capsys.readouterr()
+        assert run([*command, "--block", "24", "-o", folders[-1]]) == 0
+        facts = json.loads((tmp_path / tumour / "evaluation.json").read_text("utf-8"))["about"]["predictions"]
+        for text in (capsys.readouterr().out, (tmp_path / tumour / "evaluation.html").read_text("utf-8")):
+            sentence = f"was trained on {tumour} or chosen by it, so these numbers, coverage included, are no test"
+            assert (sentence in text, facts["predicted"].get("trained_on")) == (
+                (False, None) if tumour == "mouse 5" else (True, True)
+            )
+    assert run(["report", *folders, "-o", str(tmp_path / "cohort")]) == 0
+    rows = pd.read_csv(tmp_path / "cohort" / "tables" / "intervals.csv")
+    assert set(rows["tumours"]) == {1}
+    assert set(rows["trained_on"]) == {"mouse 3; mouse 4"}
+    page = (tmp_path / "cohort" / "cohort.html").read_text("utf-8")
+    assert "trained on mouse 3, mouse 4 or chosen by them, so these numbers are no test" in page
 
 
 def test_a_page_without_an_ensemble_has_no_uncertainty(slide):

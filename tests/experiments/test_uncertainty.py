@@ -25,7 +25,7 @@ from napari_hrpn.experiments import (
     study_error_model,
     uncertainty,
 )
-from napari_hrpn.models import load_checkpoint
+from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.slides import RegionMask, open_slide, prediction_record
 from support.studies import FakeTraining, write_study
 
@@ -93,7 +93,8 @@ def test_the_model_is_that_of_the_held_out_pixels_and_is_made_again_without_trai
     assert study_error_model(out, members) == replace(
         model, predicted=tuple(one["predicted"] for one in network["bins"])
     )
-    assert study_error_model(out, members[:1]) is None
+    with pytest.raises(StudyError, match="other networks than"):
+        study_error_model(out, members[:1])
 
     (out / "uncertainty.json").unlink()
     for predictions in out.glob("runs/*/predictions"):
@@ -173,11 +174,82 @@ def test_a_single_network_has_a_deviation_if_its_errors_are_known(
         fold_checkpoints(out)
 
 
-@pytest.mark.parametrize("change", [{"bins": []}, {"bins": [{"predicted": math.pi}]}, {"tumours": None}])
-def test_a_damaged_file_is_named(tmp_path: Path, change: dict) -> None:
-    network = {"checkpoints": ["a"], "tumours": 1, "bins": [{"predicted": 1, "sd": 2}], **change}
-    (tmp_path / "uncertainty.json").write_text(
-        json.dumps({"format": "napari-hrpn uncertainty 1", "networks": [network]}), "utf-8"
-    )
-    with pytest.raises(StudyError, match="damaged; delete it"):
-        study_error_model(tmp_path, [type("Member", (), {"digest": "a"})])
+def test_a_network_that_was_put_in_the_place_of_another_is_refused(
+    study: Study, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = shutil.copytree(folder / "out", tmp_path / "out")
+    replaced = out / "runs" / RUNS[1] / "checkpoint.safetensors"
+    original, found = replaced.read_bytes(), load_checkpoint(replaced)
+    save_checkpoint(replace(found, weights={name: 2 * weight for name, weight in found.weights.items()}), replaced)
+    slide = folder / "slides" / "T3.ome.tif"
+    words = ["predict", str(slide), "--study", str(out), "--device", "cpu", "-o", str(tmp_path / "a")]
+    assert run(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"has the errors of other networks than {RUNS[1]} in this folder; put back" in said
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(StudyError, match=r"without-T2 was made from another study \(its checkpoint is another network"):
+        drive(cross_validate(study, out))
+    replaced.write_bytes(original)
+    drive(cross_validate(study, out))
+    assert run(words) == 0
+
+
+def test_the_errors_of_another_study_are_refused_for_a_single_network(
+    study: Study, training: FakeTraining, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    drive(cross_validate(replace(study, folds=False), out))
+    content = saved(folder / "out")
+    content["networks"][0]["checkpoints"] = ["0" * 16, "1" * 16]
+    (out / "uncertainty.json").write_text(json.dumps(content), "utf-8")
+    slide = study.source.parent / "T1.ome.tif"
+    assert run(["predict", str(slide), "--study", str(out), "--device", "cpu", "-o", str(tmp_path / "a")]) == 2
+    assert "errors of other networks than hrpn-nuclei+vessels-1-branch-final in this folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bins": []}, "0 grey levels and 0 SDs"),
+        ({"bins": [{"predicted": math.pi}]}, "values are missing"),
+        ({"bins": [{"predicted": 1, "sd": -2}]}, "bin 1 .* the grey level 1 and the SD -2; expected finite"),
+        ({"bins": [{"predicted": 1, "sd": math.nan}]}, "the SD nan; expected finite"),
+        ({"bins": [{"predicted": 1, "sd": 10**400}]}, "values are missing or of another kind"),
+        ({"bins": [{"predicted": 3, "sd": 1}, {"predicted": 3, "sd": 1}]}, "bin 2 .* levels that rise"),
+        ({"bins": [{"predicted": math.inf, "sd": 1}]}, "the grey level inf"),
+        ({"tumours": None}, "it has 1 tumours, and says that there are None"),
+        ({"tumours": 3}, "it has 1 tumours, and says that there are 3"),
+        ({"by_tumour": [{"coverage_left_out": 1.5}]}, "a coverage is 1.5; expected 0 to 1"),
+        ({"highest_level": math.nan}, "a coverage is nan"),
+        ({"checkpoints": "a"}, "values are missing or of another kind"),
+    ],
+)
+def test_values_that_cannot_be_are_named(tmp_path: Path, change: dict, said: str) -> None:
+    network = {
+        "checkpoints": ["a"],
+        "tumours": 1,
+        "highest_level": 0.5,
+        "bins": [{"predicted": 1, "sd": 2}],
+        "by_tumour": [{"coverage_left_out": None}],
+    }
+    members = [type("Member", (), {"digest": "a"})]
+    for content in (network, {**network, **change}):
+        whole = {"format": "napari-hrpn uncertainty 1", "networks": [content]}
+        (tmp_path / "uncertainty.json").write_text(json.dumps(whole), "utf-8")
+        if content is network:
+            assert study_error_model(tmp_path, members) is not None
+    with pytest.raises(StudyError, match=rf"is damaged \(.*{said}.*\); delete it"):
+        study_error_model(tmp_path, members)
+
+
+def test_a_damaged_file_is_one_sentence_for_the_user(
+    study: Study, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, slide = shutil.copytree(folder / "out", tmp_path / "out"), folder / "slides" / "T3.ome.tif"
+    content = saved(out)
+    content["networks"][0]["bins"][1]["sd"] = -1
+    (out / "uncertainty.json").write_text(json.dumps(content), "utf-8")
+    assert run(["predict", str(slide), "--study", str(out), "--device", "cpu", "-o", str(tmp_path / "a")]) == 2
+    assert "uncertainty.json is damaged (bin 2" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(StudyError, match=r"is damaged .* run napari-hrpn cross-validate again"):
+        drive(cross_validate(study, out))

@@ -280,6 +280,19 @@ def test_a_prediction_of_an_earlier_version_is_gone_on_with(tmp_path):
         PredictionStore.open(path, slide, request | {"core": 1024}, **options)
 
 
+def test_a_refusal_names_what_is_too_long_to_be_printed(tmp_path):
+    slide, path = make_slide(700, 300, tmp_path / "slide.tif"), tmp_path / "out.ome.zarr"
+    options = {"dtype": np.dtype("float32"), "name": "QD"}
+    errors = {"tumours": 2, "predicted": [1.0, 2.0], "sd": [3.0, 4.0]}
+    request = {"channels": [0, 1], "error_model": errors, "members": ["a1", "b2"]}
+    PredictionStore.open(path, slide, request, **options).close()
+    now = {"channels": [1, 0], "members": ["a1", "c3"]}
+    with pytest.raises(PredictionError) as refused:
+        PredictionStore.open(path, slide, now, **options)
+    changes = "channels [0, 1] instead of [1, 0], error model other than now, members other than now; choose another"
+    assert f"{path} holds a prediction made with {changes} output" in str(refused.value)
+
+
 def test_a_refusal_names_the_checkpoint_by_its_title(tmp_path):
     slide, path = make_slide(700, 300, tmp_path / "slide.tif"), tmp_path / "out.ome.zarr"
     options = {"dtype": np.dtype("float32"), "name": "QD"}

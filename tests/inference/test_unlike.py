@@ -1,5 +1,6 @@
 """Where a slide is unlike the training: block by block as computed apart, and however it is tiled or resumed."""
 
+import re
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,13 +14,14 @@ from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 from napari_hrpn.analysis import tissue_mask
-from napari_hrpn.core import drive
+from napari_hrpn.core import Box, drive
 from napari_hrpn.inference import PredictionError, PredictionSettings, predict_slide
+from napari_hrpn.inference.fit import fit_of
 from napari_hrpn.inference.unlike import fit_of_blocks
 from napari_hrpn.models import GANDA, Checkpoint, GANDASettings, ModelCard
 from napari_hrpn.models.training_features import TrainingFeatures, compared_features
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
-from napari_hrpn.slides import Slide, coarser_levels, open_slide
+from napari_hrpn.slides import Slide, SlideWarning, coarser_levels, open_slide
 from napari_hrpn.training import SlideEntry, TrainingSlide, with_training_features
 from napari_hrpn.training.training_features import distribution
 from support.predictions import lively_checkpoint, make_slide
@@ -149,6 +151,38 @@ def test_the_slide_has_the_three_levels_of_the_fit(distance, level):
     fit = fit_of_blocks(np.array([0.5] * 93 + [distance] * 7), ModelCard(), "a.tif")
     assert (fit.level, fit.distance) == (level, pytest.approx(distance))
     assert f"{7 if distance > 1 else 0} % of the compared tissue of a.tif" in fit.sentence
+
+
+@pytest.mark.parametrize(
+    ("distance", "words"),
+    [
+        (1.04, "and a part of it a little further from it than its own slides."),
+        (1.06, "and a part of it 1.1 times as far from it as its own slides."),
+        (3e30, "and a part of it more than 1,000 times as far from it as its own slides; expect"),
+    ],
+)
+def test_distances_at_the_limit_and_huge_ones_read_well(distance, words):
+    assert words in fit_of_blocks(np.full(9, distance), ModelCard(), "a.tif").sentence
+    # the fit of the grey levels has the same words
+    quantiles = np.add.outer([0.0, 1.0], np.zeros((2, 7)))
+    card = ModelCard(input_quantiles=tuple(tuple(map(tuple, one)) for one in quantiles.tolist()))
+    sentence = fit_of(card, np.full((2, 7), 1 + distance), "a.tif").sentence
+    assert re.search(r"\b(a little more than|1\.1 times as much as|more than 1,000 times their own)\b", sentence)
+    assert not re.search(r"\d{7}", sentence)
+
+
+def test_huge_grey_levels_are_as_far_as_any_and_a_part_of_a_slide_is_called_so(checkpoint, source, tmp_path):
+    slide = make_slide(512, 1024, source)
+    levels = tuple(level.astype(np.float32) * np.float32(1e9) for level in slide.levels)
+    settings = replace(PLAIN, region=Box(0, 512, 0, 512))
+    report = drive(predict_slide(replace(slide, levels=levels), checkpoint, tmp_path / "out", settings))
+    assert not report.complete
+    assert report.unlike.level == "warning"
+    assert report.unlike.distance == 1e6
+    assert "of the compared tissue of the predicted part of " in report.unlike.sentence
+    with pytest.warns(SlideWarning, match="not finished"):
+        distances = np.asarray(open_slide(tmp_path / "out").levels[0][1])
+    assert set(np.unique(distances)) <= {0.0, 1e6}
 
 
 def test_one_training_slide_and_no_tissue_are_said():

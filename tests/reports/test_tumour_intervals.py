@@ -38,6 +38,18 @@ def test_slides_of_one_tumour_are_one_tumour_and_single_networks_have_no_row() -
     assert tumour_intervals([evaluation("A", None)]) == []
 
 
+def test_tumours_that_a_network_was_trained_on_are_named_and_left_out() -> None:
+    random = np.random.default_rng(2)
+    slides = [evaluation(name, np.abs(random.normal(size=400))) for name in "ABC"]
+    expected = tumour_intervals(slides[:2])
+    slides[2]["about"]["predictions"] = {"p": {"trained_on": True}, "another": {}}
+    assert tumour_intervals(slides) == [{**row, "trained_on": "C"} for row in expected]
+    assert {row["trained_on"] for row in expected} == {""}
+    (half, *_) = tumour_intervals(slides[2:])
+    assert (half["tumours"], half["trained_on"]) == (0, "C")
+    assert half["reason"].startswith("0 held-out tumours allow intervals of at most 0 %")
+
+
 def test_pixels_without_deviation_count_as_never_covered() -> None:
     ratios = np.concatenate([np.ones(60), np.full(40, math.inf)])
     (half, *_) = tumour_intervals([evaluation("A", ratios), evaluation("B", ratios)])

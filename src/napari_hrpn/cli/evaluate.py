@@ -252,6 +252,8 @@ def _print_uncertainty(region: dict[str, Any], spread: list[dict[str, Any]]) -> 
 
 
 def _print_numbers(written: WrittenEvaluation) -> None:
+    from napari_hrpn.reports.evaluation_page import no_test_words
+
     content = written.content
     if content is None:
         typer.echo(f"already complete: {written.page}")
@@ -265,6 +267,8 @@ def _print_numbers(written: WrittenEvaluation) -> None:
         typer.echo(f"{name}, {prediction['region']}: {words}, n = {region['n']:,} px")
         if "uncertainty" in prediction:
             _print_uncertainty(region, prediction["uncertainty"]["spread"])
+    for sentence in no_test_words(content["about"]):
+        typer.echo(sentence)
     if content["about"].get("measured"):
         is_calibrated = "left_out" in content["about"]["tiles"]
         typer.echo(f"{'calibrated' if is_calibrated else 'not finished'}: {content['about']['measured']}")

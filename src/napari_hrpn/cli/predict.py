@@ -139,13 +139,7 @@ def _members(names: Sequence[str], study: Path | None) -> tuple[Checkpoint, ...]
     from napari_hrpn.models import checkpoint_path, load_checkpoint
 
     if study is None:
-        members = [load_checkpoint(checkpoint_path(name)) for name in names]
-        known: dict[str, str] = {}
-        for name, member in zip(names, members, strict=True):
-            if (first := known.setdefault(member.digest, name)) is not name:
-                msg = f"{name} is the same network as {first}, so there would be no deviation; leave one of them out."
-                raise CommandError(msg)
-        return checked_members(members)
+        return checked_members([load_checkpoint(checkpoint_path(name)) for name in names], names)
     from napari_hrpn.experiments import fold_checkpoints
 
     return checked_members([load_checkpoint(path) for path in fold_checkpoints(study)])

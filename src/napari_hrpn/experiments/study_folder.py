@@ -13,6 +13,7 @@ from napari_hrpn.core.files import differing, locked_folder, save_json, saved_js
 from napari_hrpn.experiments.baselines import SIGMAS_UM, BlurMoments
 from napari_hrpn.experiments.results import ResultRow, read_results
 from napari_hrpn.experiments.study import StudyError, run_name
+from napari_hrpn.models import load_checkpoint
 from napari_hrpn.settings.networks import NETWORKS, NO_AUGMENTATION
 from napari_hrpn.slides import open_slide, slide_identity
 from napari_hrpn.training import RunFolder
@@ -62,7 +63,7 @@ class StudyFolder:
         for experiment in experiments:
             run, finished = self.run(experiment), self._finished(experiment)
             if finished is not None:
-                difference = _difference(finished["request"], self._request(experiment))
+                difference = _difference(finished["request"], self._request(experiment)) or _replaced(finished, run)
             else:
                 begun = run.request()
                 differs = begun is not None and not begun.matches(experiment.request)
@@ -81,8 +82,9 @@ class StudyFolder:
 
     def keep(self, experiment: Experiment, rows: Sequence[ResultRow]) -> None:
         """Mark an experiment as finished; this record is written last, after all its other files."""
-        content = {"format": _FORMAT, "request": self._request(experiment), "rows": [row.plain() for row in rows]}
-        save_json(self.run(experiment).path / _METRICS, content)
+        run = self.run(experiment)
+        made = {"request": self._request(experiment), "checkpoint": load_checkpoint(run.checkpoint).digest}
+        save_json(run.path / _METRICS, {"format": _FORMAT, **made, "rows": [row.plain() for row in rows]})
 
     def moments(self, slide: StudySlide, settings: TrainingSettings) -> BlurMoments | None:
         """Sums of a slide for the baselines; None if there are none, or they are of another slide or settings."""
@@ -194,6 +196,14 @@ def fold_checkpoints(folder: Path) -> tuple[Path, ...]:
         raise StudyError(msg)
     names = (run_name(row.model, row.channels, row.branches, fold) for fold, row in runs.items())
     return tuple(RunFolder(folder / "runs" / name).checkpoint for name in names)
+
+
+def _replaced(finished: dict[str, Any], run: RunFolder) -> str:
+    # studies of earlier versions do not record it, and a user may delete checkpoints once the results are there
+    if "checkpoint" not in finished or not run.checkpoint.exists():
+        return ""
+    is_same = load_checkpoint(run.checkpoint).digest == finished["checkpoint"]
+    return "" if is_same else "its checkpoint is another network than that of its results"
 
 
 def _difference(earlier: dict[str, Any], now: dict[str, Any]) -> str:

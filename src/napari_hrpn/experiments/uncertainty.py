@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_hrpn.analysis import AgreementError, BlockCounter, ErrorModel
+from napari_hrpn.analysis import AgreementError, AnalysisError, BlockCounter, ErrorModel
 from napari_hrpn.analysis.scan.block_scan import PixelBlock, count_blocks
 from napari_hrpn.analysis.statistics.error_model import error_model, left_out_coverage
 from napari_hrpn.analysis.windows.gaussian import SCORED
 from napari_hrpn.core.files import save_json, saved_json
 from napari_hrpn.experiments.evaluation import measured_tissue, predict_measured, prediction_path
 from napari_hrpn.experiments.study import StudyError
-from napari_hrpn.experiments.study_folder import UNCERTAINTY
+from napari_hrpn.experiments.study_folder import UNCERTAINTY, fold_checkpoints
 from napari_hrpn.models import load_checkpoint
 from napari_hrpn.settings.networks import NETWORKS
 from napari_hrpn.slides import open_slide, prediction_record, slide_identity
@@ -62,23 +62,30 @@ def study_error_model(folder: Path, members: Sequence[Checkpoint]) -> ErrorModel
     Returns
     -------
     ErrorModel or None
-        None if the study was finished before there were error models, or if its networks are others by now.
+        None if the study was finished before there were error models.
 
     Raises
     ------
     StudyError
-        If its file is damaged.
+        If its file is damaged, or has the errors of other networks.
     """
-    found = _of_checkpoints(_saved(folder), [member.digest for member in members])
-    if found is None:
-        return None
-    try:
-        bins = found["bins"]
-        levels, sds = (tuple(float(one[name]) for one in bins) for name in ("predicted", "sd"))
-        return ErrorModel(int(found["tumours"]), levels, sds)
-    except (LookupError, TypeError, ValueError) as error:
-        msg = f"{folder / UNCERTAINTY} is damaged; delete it, and run napari-hrpn cross-validate again."
-        raise StudyError(msg) from error
+    networks = _saved(folder)
+    found = _of_checkpoints(networks, [member.digest for member in members])
+    if found is None and networks:
+        raise _of_others(folder, networks, members)
+    return None if found is None else _checked_model(found)
+
+
+def _of_others(folder: Path, networks: Sequence[dict[str, Any]], members: Sequence[Checkpoint]) -> StudyError:
+    measured = {digest for network in networks for digest in network["checkpoints"]}
+    runs = [path.parent.name for path in fold_checkpoints(folder)]
+    others = [run for run, member in zip(runs, members, strict=False) if member.digest not in measured] or runs
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return StudyError(
+        f"{folder / UNCERTAINTY} has the errors of other networks than {others[0]}{more} in this folder; put back the "
+        "checkpoints that were measured, or delete the runs with others and run napari-hrpn cross-validate again, or "
+        "predict with the checkpoints alone, without these errors."
+    )
 
 
 def measure_errors(
@@ -117,7 +124,30 @@ def _saved(folder: Path) -> list[dict[str, Any]]:
     if not (is_ours and all(isinstance(network, dict) for network in networks)):
         msg = f"{path} was not written by this version; delete it, and run napari-hrpn cross-validate again."
         raise StudyError(msg)
+    for network in networks:
+        try:
+            _checked_model(network)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            why = f"{error}" if isinstance(error, AnalysisError) else "values are missing or of another kind"
+            msg = f"{path} is damaged ({why}); delete it, and run napari-hrpn cross-validate again."
+            raise StudyError(msg) from error
     return networks
+
+
+def _checked_model(network: dict[str, Any]) -> ErrorModel:
+    """Error model of a network in the study's JSON file, if all that the file says about it is possible."""
+    digests, tumours, found = (network[name] for name in ("checkpoints", "tumours", "by_tumour"))
+    if not (isinstance(digests, list) and all(isinstance(digest, str) for digest in digests)):
+        raise TypeError
+    if not len(found) == tumours >= 1:
+        msg = f"it has {len(found)} tumours, and says that there are {tumours}"
+        raise AgreementError(msg)
+    shares = network["highest_level"], *(one["coverage_left_out"] for one in found)
+    if wrong := [share for share in shares if share is not None and not 0 <= share <= 1]:
+        msg = f"a coverage is {wrong[0]:g}; expected 0 to 1"
+        raise AgreementError(msg)
+    levels, sds = (tuple(float(one[name]) for one in network["bins"]) for name in ("predicted", "sd"))
+    return ErrorModel(tumours, levels, sds)
 
 
 def _of_checkpoints(networks: Sequence[dict[str, Any]], digests: Sequence[str]) -> dict[str, Any] | None:

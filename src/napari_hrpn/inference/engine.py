@@ -272,6 +272,7 @@ class Tally:
             name=predicted_name(members[0].card.target),
             further=plan.further,
             title=ensemble_title(members),
+            trained_on=tuple(dict.fromkeys(tumour for member in members for tumour in member.card.seen)),
             overwrite=overwrite,
         )
         self._slide, self._plan, self._card = slide, plan, members[0].card
@@ -338,4 +339,5 @@ class Tally:
     def _unlike(self) -> Fit | None:
         if self._plan.compared is None:
             return None
-        return fit_of_blocks(shown_distances(self.store.levels), self._card, self._slide.source.name)
+        part = "" if self.store.complete else "the predicted part of "
+        return fit_of_blocks(shown_distances(self.store.levels), self._card, f"{part}{self._slide.source.name}")

@@ -21,11 +21,19 @@ if TYPE_CHECKING:
 _ROWS = 256
 
 
-def checked_members(members: Sequence[Checkpoint]) -> tuple[Checkpoint, ...]:
-    """Members of an ensemble, whose predictions of a slide are grey levels of the same pixels."""
+def checked_members(members: Sequence[Checkpoint], names: Sequence[str] = ()) -> tuple[Checkpoint, ...]:
+    """Members of an ensemble, whose predictions of a slide are grey levels of the same pixels.
+
+    If a user has named them, each network may be named once.
+    """
     if not members:
         msg = "there is no checkpoint to predict with; expected one, or several for an ensemble."
         raise PredictionError(msg)
+    known: dict[str, str] = {}
+    for name, member in zip(names, members, strict=False):
+        if (earlier := known.setdefault(member.digest, name)) is not name:
+            msg = f"{name} is the same network as {earlier}, so there would be no deviation; leave one of them out."
+            raise PredictionError(msg)
     first = members[0]
     for number, other in enumerate(members[1:], start=2):
         for what, found, expected in zip(_KINDS, _kind(other), _kind(first), strict=True):
@@ -50,7 +58,7 @@ def _kind(member: Checkpoint) -> tuple[object, ...]:
         card.dtype,
         "on" if card.resamples else "off",
         "known" if card.pixel_size_um else "unknown",
-        card.distance,
+        card.distance or "none",
         f"{member.settings.stride} px",
     )
 

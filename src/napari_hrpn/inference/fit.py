@@ -33,6 +33,7 @@ QUANTILES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
 NOTED, WARNED = 1.0, 2.0
 _LEVELS = ("unknown", "fits", "note", "warning")
 _ROUNDED = 4
+_MOST_SHOWN = 1000
 _LEAST_UNIT = 0.01
 """Slides trained on that are nearly equal say little about how far slides may differ."""
 
@@ -148,7 +149,7 @@ def fit_of(card: ModelCard, quantiles: NDArray[np.float64], name: str) -> Fit:
             None,
             "note",
             f"the checkpoint was trained on one slide, so how far slides may differ from it is not known; {name} "
-            f"differs from it by {nearest:.2f} of its range from dark to bright.",
+            f"differs from it by {_level_words(nearest)} of its range from dark to bright.",
         )
     others = [_distances(np.delete(trained, index, 0), slide).min() for index, slide in enumerate(trained)]
     ratio = nearest / max(*others, _LEAST_UNIT)
@@ -156,14 +157,30 @@ def fit_of(card: ModelCard, quantiles: NDArray[np.float64], name: str) -> Fit:
         return Fit(ratio, "fits", f"{name} is like the slides trained on ({ratio:.1f} of their own differences).")
     reason = _reason(card, trained, quantiles)
     if ratio <= WARNED:
-        sentence = f"{name} differs {ratio:.1f} times as much as the slides trained on do among themselves: {reason}."
+        how_much = comparison(ratio, "much", "more")
+        sentence = f"{name} differs {how_much} the slides trained on do among themselves: {reason}."
         return Fit(ratio, "note", sentence)
     return Fit(
         ratio,
         "warning",
-        f"{name} is unlike the slides trained on, by {ratio:.1f} times their own differences: {reason}; expect a poor "
-        "prediction, or train on slides like this one.",
+        f"{name} is unlike the slides trained on, by {_ratio_words(ratio)} times their own differences: {reason}; "
+        "expect a poor prediction, or train on slides like this one.",
     )
+
+
+def comparison(ratio: float, positive: str, comparative: str) -> str:
+    """Ratio above 1 in words: 1.5 times as much as, or a little more than."""
+    shown = _ratio_words(ratio)
+    return f"a little {comparative} than" if shown == "1.0" else f"{shown} times as {positive} as"
+
+
+def _ratio_words(ratio: float) -> str:
+    # images of floating point may have levels of any size, of which thirty digits would say nothing
+    return f"{ratio:.1f}" if ratio < _MOST_SHOWN else f"more than {_MOST_SHOWN:,}"
+
+
+def _level_words(level: float) -> str:
+    return f"{level:.2f}" if abs(level) < _MOST_SHOWN else f"{level:.3g}"
 
 
 def _distances(trained: NDArray[np.float64], quantiles: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -179,6 +196,6 @@ def _reason(card: ModelCard, trained: NDArray[np.float64], quantiles: NDArray[np
     index, which = np.unravel_index(np.argmax(outside if outside.max() > 0 else middle), outside.shape)
     what = "distance to vessels" if card.input_roles[index] == DISTANCE else card.input_roles[index]
     return (
-        f"percentile {QUANTILES[which]:g} of {what} is {quantiles[index, which]:.2f} in the network's numbers, "
-        f"{low[index, which]:.2f} to {high[index, which]:.2f} in the training"
+        f"percentile {QUANTILES[which]:g} of {what} is {_level_words(quantiles[index, which])} in the network's "
+        f"numbers, {low[index, which]:.2f} to {high[index, which]:.2f} in the training"
     )

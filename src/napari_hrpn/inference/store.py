@@ -80,6 +80,7 @@ class PredictionStore:
         name: str,
         further: tuple[str, ...] = (),
         title: str = "",
+        trained_on: tuple[str, ...] = (),
         overwrite: bool = False,
     ) -> PredictionStore:
         """Create a store, or open the one that an earlier run left.
@@ -100,6 +101,8 @@ class PredictionStore:
             Names of further channels: the standard deviation of the prediction, and the distance from the training.
         title : str
             Title of the checkpoint, for people.
+        trained_on : tuple of str
+            Names of the tumours that the networks were trained on or chosen by, of which a prediction is no test.
         overwrite : bool
             Replace a prediction made from another request.
 
@@ -119,7 +122,8 @@ class PredictionStore:
         check_writable(path)
         with _sentences(path, "cannot be written", "choose a folder that you may write to"):
             channels = (name, *further)
-            fill = partial(_fill, slide, request, dtype, channels, title, path.name.split(".")[0])
+            record = {"title": title, **({"trained_on": [*trained_on]} if trained_on else {}), "request": dict(request)}
+            fill = partial(_fill, slide, record, dtype, channels, path.name.split(".")[0])
             files.prepare(path, request, title, fill, overwrite=overwrite)
             return cls._held(path, (len(channels), *slide.shape), dtype)
 
@@ -275,13 +279,7 @@ def _sentences(path: Location, what: str, advice: str) -> Iterator[None]:
 
 
 def _fill(
-    slide: Slide,
-    request: Mapping[str, Any],
-    dtype: np.dtype,
-    channels: Sequence[str],
-    title: str,
-    name: str,
-    folder: Path,
+    slide: Slide, record: dict[str, Any], dtype: np.dtype, channels: Sequence[str], name: str, folder: Path
 ) -> None:
     """Write an empty prediction: metadata, levels without pixels, and the record of finished tiles."""
     shapes = level_shapes((len(channels), *slide.shape))
@@ -290,9 +288,12 @@ def _fill(
     cells = tuple(-(-size // CELL_PX) for size in slide.shape)
     codecs = [ZstdCodec(level=1), Crc32cCodec()]
     group.create_array(FINISHED, shape=cells, chunks=cells, dtype="uint8", compressors=codecs)
-    colours = [colour_in_folder(folder, request).lstrip("#").upper(), *[_FURTHER_COLOUR] * (len(channels) - 1)]
+    colours = [
+        colour_in_folder(folder, record["request"]).lstrip("#").upper(),
+        *[_FURTHER_COLOUR] * (len(channels) - 1),
+    ]
     group.attrs["ome"] = multiscales_metadata(name, shapes, channels, slide.pixel_size_um, colours, dtype=dtype)
-    group.attrs[RECORD] = {"kind": "prediction", "complete": False, "title": title, "request": dict(request)}
+    group.attrs[RECORD] = {"kind": "prediction", "complete": False, **record}
 
 
 def _cells(core: Box) -> tuple[slice, slice]:

@@ -102,11 +102,18 @@ def _refuse_another(
     changed = _differing(found, request)
     earlier = {**found, "checkpoint": _named(found, str(_record(path).get("title", "")))}
     now = {**request, "checkpoint": _named(request, title)}
-    changes = [f"{key.replace('_', ' ')} {earlier.get(key)} instead of {now.get(key)}" for key in changed]
+    changes = [_change_words(key.replace("_", " "), earlier.get(key), now.get(key)) for key in changed]
     if {"slide", FINGERPRINT} & set(changed):
         changes.append("so from another slide, or from this one before it changed")
     msg = f"{path} holds a prediction made with {', '.join(changes)}; choose another output (-o), or overwrite it."
     raise PredictionError(msg)
+
+
+def _change_words(name: str, earlier: object, now: object) -> str:
+    """What has changed, with both values unless they are records or hashes, which would say nothing."""
+    parts = [part for value in (earlier, now) if isinstance(value, list) for part in value]
+    is_long = isinstance(earlier, dict) or isinstance(now, dict) or any(isinstance(part, str | dict) for part in parts)
+    return f"{name} other than now" if is_long else f"{name} {earlier} instead of {now}"
 
 
 def _named(request: Mapping[str, Any], title: str) -> str:

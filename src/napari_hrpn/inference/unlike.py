@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from napari_hrpn.core.errors import PredictionError
-from napari_hrpn.inference.fit import NOTED, WARNED, Fit
+from napari_hrpn.inference.fit import NOTED, WARNED, Fit, comparison
 from napari_hrpn.models.hrpn import cropped
 from napari_hrpn.models.training_features import BLOCK_PX
 
@@ -37,6 +37,8 @@ _LEAST_TISSUE = 0.5
 UNIT_PERCENT = 95.0
 """A slide is as far from a training as this percentile of its blocks."""
 _MOST_PX = 4 << 20
+_FURTHEST = 1e6
+"""Largest distance; also that of features that are not finite, as those of huge grey levels."""
 
 
 def check_comparable(members: Sequence[Checkpoint], settings: PredictionSettings) -> None:
@@ -80,7 +82,9 @@ class Blocks:
     def compare(self, branches: list[Tensor], training: TrainingFeatures) -> None:
         """Measure the distances of one network's features, finest branch first, with the halo around them."""
         means, known = self.means(branches)
-        self.distances[known] = np.maximum(self.distances[known], training.distances(means[known]))
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = np.fmin(training.distances(means[known]), _FURTHEST)
+        self.distances[known] = np.maximum(self.distances[known], found)
 
     def means(self, branches: list[Tensor]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Mean features over the tissue, shape (rows, columns, features), and which blocks are tissue enough."""
@@ -144,7 +148,8 @@ def fit_of_blocks(distances: NDArray[np.float32], card: ModelCard, name: str) ->
         return Fit(distance, "note", sentence)
     if distance <= NOTED:
         return Fit(distance, "fits", f"{unlike}, no more than is usual in its own slides.")
-    sentence = f"{unlike}, and a part of it {distance:.1f} times as far from it as its own slides"
+    how_far = comparison(distance, "far from it", "further from it")
+    sentence = f"{unlike}, and a part of it {how_far} its own slides"
     if distance <= WARNED:
         return Fit(distance, "note", f"{sentence}.")
     return Fit(distance, "warning", f"{sentence}; expect a poor prediction there, or train on slides like this one.")

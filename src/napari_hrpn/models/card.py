@@ -131,6 +131,13 @@ class ModelCard:
         """Inputs that are channels of a slide, and not derived from others, in order."""
         return stains_of(self.input_roles)
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Names of the tumours that the network, or those that it began with, has learnt from or was chosen on."""
+        parts = (self.split.get("train"), self.split.get("validation"), self.parent.get("seen"))
+        found = (str(name) for part in parts if isinstance(part, list | tuple) for name in part)
+        return tuple(dict.fromkeys(found))
+
     def summary(self) -> str:
         """Return the card as Markdown."""
         size = "unknown" if self.pixel_size_um is None else f"{self.pixel_size_um:g} µm"

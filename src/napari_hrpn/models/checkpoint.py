@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _FORMAT = "napari-hrpn checkpoint 1"
 # headers have some kilobytes; a damaged file may state any length
 _MOST_HEADER_BYTES = 16 << 20
+_MOST_LISTED = 200
 
 
 class CheckpointError(ValueError):
@@ -237,7 +238,8 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         raise CheckpointError(msg) from error
     _check_weights(path, expected, weights)
     if len(card.input_roles) != settings.in_channels or len(card.scaling.offsets) != settings.in_channels:
-        msg = f"{path.name} has {settings.in_channels} input channels but its card lists {card.input_roles}."
+        listed = ", ".join(card.input_roles)[:_MOST_LISTED] or "none"
+        msg = f"{path.name} has {settings.in_channels} input channels but its card lists {listed}; get it again."
         raise CheckpointError(msg)
     return Checkpoint(settings, weights, card, features)
 

@@ -123,6 +123,7 @@ def _write(evaluations: Mapping[Path, Plain], target: ReportFolder) -> WrittenCo
         "format": target.format,
         **finite(tables),
         "evaluations": [{"folder": folder.name, **evaluation["about"]} for folder, evaluation in evaluations.items()],
+        **({"trained_on": trained_on} if (trained_on := _trained_on(list(evaluations.values()))) else {}),
         "made_from": _made_from(evaluations),
     }
     target.finish(content, cohort_page(content, drawings, target.path / FIGURES))
@@ -185,7 +186,10 @@ def cohort_differences(tumours: Sequence[CohortTumour]) -> list[Plain]:
 
 
 def tumour_intervals(evaluations: Sequence[Plain]) -> list[Plain]:
-    """Factors for the SDs of ensembles with which intervals hold for a new tumour, or why there is none."""
+    """Factors for the SDs of ensembles with which intervals hold for a new tumour, or why there is none.
+
+    Tumours that a network was trained on are no test, and are left out.
+    """
     ratios: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for evaluation in evaluations:
         for name, prediction in evaluation["predictions"].items():
@@ -194,11 +198,31 @@ def tumour_intervals(evaluations: Sequence[Plain]) -> list[Plain]:
             if plain:
                 found = [math.inf if ratio is None else ratio for ratio in plain]
                 ratios[name][str(evaluation["about"]["tumour"])] += found
+    trained_on = _trained_on(evaluations)
     return [
-        {"prediction": name, "level": level, "tumours": len(by_tumour), **_factor(list(by_tumour.values()), level)}
+        _interval(name, level, by_tumour, trained_on.get(name, []))
         for name, by_tumour in ratios.items()
         for level in LEVELS
     ]
+
+
+def _trained_on(evaluations: Sequence[Plain]) -> dict[str, list[str]]:
+    """Tumours that the networks of each prediction were trained on or chosen by, if there are any."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for evaluation in evaluations:
+        with _sentence_for_damage(evaluation):
+            about = evaluation["about"]
+            for name, facts in about.get("predictions", {}).items():
+                if facts.get("trained_on"):
+                    found[str(name)][str(about["tumour"])] = None
+    return {name: list(tumours) for name, tumours in found.items()}
+
+
+def _interval(prediction: str, level: int, by_tumour: Mapping[str, list[float]], trained_on: Sequence[str]) -> Plain:
+    ratios = [found for tumour, found in by_tumour.items() if tumour not in trained_on]
+    left_out = "; ".join(tumour for tumour in by_tumour if tumour in trained_on)
+    about = {"prediction": prediction, "level": level, "tumours": len(ratios), "trained_on": left_out}
+    return {**about, **_factor(ratios, level)}
 
 
 def _factor(ratios: Sequence[Sequence[float]], level: int) -> Plain:

@@ -163,6 +163,11 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
         "drawing tumours with replacement, and need five of them.",
         quiet=True,
     )
+    for name, seen in content.get("trained_on", {}).items():
+        page.text(
+            f"{name}: its networks were trained on {', '.join(seen)} or chosen by {'it' if len(seen) == 1 else 'them'}"
+            ", so these numbers are no test; the intervals for a new tumour are without them."
+        )
     for region in ("tissue", "frame"):
         rows = [row for row in content["tumours"] if row["region"] == region]
         if rows:
@@ -195,8 +200,8 @@ def cohort_page(content: Plain, drawings: Sequence[Drawing], folder: Path) -> st
 def _intervals(page: Page, rows: Sequence[Plain]) -> None:
     page.text(
         "The SD between the members of an ensemble, times the factor, has intervals that hold for a new tumour like "
-        "these ones, on average over tumours, if no member was trained on any of these. Every tumour counts equally; "
-        "with K tumours no level above K / (K + 1) can be had."
+        "these ones, on average over tumours, if no member was trained on any of these; tumours that are recorded as "
+        "trained on are left out. Every tumour counts equally; with K tumours no level above K / (K + 1) can be had."
     )
     page.table(
         ["prediction", "interval", "tumours", "factor for the SD"],

@@ -25,14 +25,14 @@ from napari_hrpn.reports.provenance import hash_steps, slide_facts
 from napari_hrpn.reports.serialization import evaluation_content, measured_rois, plain_part
 from napari_hrpn.reports.tables import evaluation_tables, write_tables
 from napari_hrpn.reports.tissue_figures import patch_figure, penetration_figure, slide_figure
-from napari_hrpn.slides import prediction_colours, slide_identity, write_geojson
+from napari_hrpn.slides import prediction_colours, prediction_record, slide_identity, write_geojson
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_hrpn.analysis import BlockMap, EvaluationReport, ProbeImage, SlideComparison
     from napari_hrpn.reports.drawing import Drawing
-    from napari_hrpn.slides import Annotation, Location
+    from napari_hrpn.slides import Annotation, Location, Slide
 
     Plain = dict[str, Any]
 
@@ -282,6 +282,11 @@ def _colours(comparison: SlideComparison) -> dict[str, str]:
     return {image.name: colour for image, colour in zip(comparison.predictions, colours, strict=True)}
 
 
+def _trained_on(prediction: Slide, tumour: str) -> Plain:
+    record = prediction_record(prediction.source)
+    return {"trained_on": True} if record is not None and tumour in record.trained_on else {}
+
+
 def _about(request: EvaluationRequest, record: Plain, hashes: dict[Location, str]) -> Plain:
     from importlib.metadata import version
 
@@ -293,7 +298,11 @@ def _about(request: EvaluationRequest, record: Plain, hashes: dict[Location, str
         "tissue": request.tissue_words,
         "real": slide_facts(comparison.real.slide, hashes.get(comparison.real.slide.source)),
         "predictions": {
-            image.name: {**slide_facts(image.slide, hashes.get(image.slide.source)), "colour": colours[image.name]}
+            image.name: {
+                **slide_facts(image.slide, hashes.get(image.slide.source)),
+                "colour": colours[image.name],
+                **_trained_on(image.slide, request.tumour),
+            }
             for image in comparison.predictions
         },
         "files": {purpose: {"name": path.name, "sha256": hashes.get(path)} for purpose, path in request.files.items()},

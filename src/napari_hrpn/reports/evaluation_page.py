@@ -76,6 +76,8 @@ def _summary(page: Page, content: Plain) -> None:
     is_calibrated = "left_out" in (tiles or {})
     if about.get("measured"):
         page.text(f"{'Calibrated' if is_calibrated else 'Not finished'}: {about['measured']}.")
+    for sentence in no_test_words(about):
+        page.text(sentence)
     rows = []
     for name, found in content["predictions"].items():
         region = found[found["region"]]
@@ -88,6 +90,16 @@ def _summary(page: Page, content: Plain) -> None:
         [[name, *_checkpoint(facts.get("prediction") or {})] for name, facts in about["predictions"].items()],
         words=True,
     )
+
+
+def no_test_words(about: Plain) -> list[str]:
+    """Sentences on the predictions of a tumour that their networks were trained on or chosen by."""
+    return [
+        f"{name}: a network of this prediction was trained on {about['tumour']} or chosen by it, so these numbers, "
+        "coverage included, are no test of it."
+        for name, facts in about["predictions"].items()
+        if facts.get("trained_on")
+    ]
 
 
 def _checkpoint(record: Plain) -> list[str]:

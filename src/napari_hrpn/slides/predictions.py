@@ -41,6 +41,7 @@ class PredictionRecord:
     colour: str  # such as "#cc00ff"
     complete: bool  # whether the whole slide is predicted
     request: dict[str, Any]  # everything that decides the pixels
+    trained_on: tuple[str, ...] = ()  # tumours that the networks were trained on or chosen by; empty if not recorded
 
 
 def prediction_record(place: PlaceLike) -> PredictionRecord | None:
@@ -71,6 +72,7 @@ def prediction_record(place: PlaceLike) -> PredictionRecord | None:
         colour=_written_colour(found) or _prediction_colour(str(request.get("checkpoint", ""))),
         complete=record.get("complete") is True,
         request=request,
+        trained_on=tuple(map(str, record.get("trained_on") or ())),
     )
 
 

@@ -88,7 +88,7 @@ def parent_facts(checkpoint: Checkpoint, settings: TrainingSettings) -> dict[str
         "title": card.title,
         "file": checkpoint_path(str(settings.start)).name,
         "frozen": list(settings.freeze),
-        "seen": list(_seen(card)),
+        "seen": list(card.seen),
     }
 
 
@@ -108,7 +108,7 @@ def start_warnings(
         )
     if _role(card.target) != _role(settings.target):
         yield f"{name} predicts {card.target}, and this training {settings.target}: only what it has in common helps."
-    known = _seen(card)
+    known = card.seen
     seen = [tumour for tumour in dict.fromkeys(held_out) if tumour in known]
     if seen:
         yield (
@@ -184,12 +184,6 @@ def _rule(card: ModelCard) -> str:
 def _rule_named(scaling: object) -> str:
     # percentiles of all slides and of each slide make the same numbers of a usual slide
     return str(scaling) if str(scaling) in _RULES else "percentiles"
-
-
-def _seen(card: ModelCard) -> dict[str, None]:
-    """Names of the tumours that a checkpoint, or those before it, has learnt from or was chosen on."""
-    parts = (card.split.get("train"), card.split.get("validation"), card.parent.get("seen"))
-    return {str(name): None for part in parts if isinstance(part, list | tuple) for name in part}
 
 
 def _role(target: str) -> str:

@@ -6,8 +6,10 @@ import tifffile
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.analysis import ErrorModel
+from napari_hrpn.inference import PredictionError
 from napari_hrpn.models import load_checkpoint, save_checkpoint
 from napari_hrpn.plugin.parts.selection import is_single_channel
+from napari_hrpn.plugin.predict.job import read_checkpoint
 from napari_hrpn.plugin.viewer import predictions_in, slide_layers, uncertainty_of
 from napari_hrpn.slides import open_slide, prediction_record
 from support.settling import WAIT_MS
@@ -70,6 +72,15 @@ def test_added_checkpoints_are_shown_with_their_uncertainty_and_opened_again(
     form.clear()
     qtbot.waitUntil(lambda: form.chosen is not None, timeout=WAIT_MS)
     assert (form.chosen.digest, form.others_label.text()) == (single, "")
+
+
+def test_a_copy_of_a_network_is_refused_in_an_ensemble(checkpoint, other, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(other.read_bytes())
+    with pytest.raises(PredictionError, match=r"copy\.safetensors is the same network as .*other\.safetensors"):
+        read_checkpoint(str(other), str(checkpoint), str(copy))
+    # a study names its networks itself
+    assert len(read_checkpoint(str(other), str(copy), study=tmp_path).members) == 2
 
 
 def test_a_study_is_chosen_as_a_folder_and_what_is_none_is_refused(

@@ -5,7 +5,17 @@ import pytest
 
 from napari_hrpn.core import Box
 from napari_hrpn.inference import PredictionStore
-from napari_hrpn.plugin.viewer import bring_up, hatch_of, is_prediction, layer_colour, prediction_facts, slide_of
+from napari_hrpn.plugin.viewer import (
+    add_hatch,
+    bring_up,
+    hatch_of,
+    is_prediction,
+    layer_colour,
+    prediction_facts,
+    remove_hatch,
+    slide_of,
+)
+from napari_hrpn.plugin.viewer.predictions import finished_part
 from napari_hrpn.plugin.viewer.views import Difference, compared_view
 from napari_hrpn.slides import RegionMask, open_slide, slide_identity
 from support.predictions import make_slide, save_slide
@@ -88,6 +98,17 @@ def test_a_prediction_that_is_opened_is_one_and_lies_on_its_slide(
     assert hatch.data[16:, :, 3].all()
     assert hatch.data[:, 16:, 3].all()
     assert hatch.data.shape[:2] == (19, 22)
+    # one that the user has removed stays away when something else is opened
+    viewer.layers.remove(hatch)
+    (other,) = viewer.open(str(predict("other.predicted.ome.zarr", checkpoint="1")), plugin="napari-hrpn")
+    qtbot.waitUntil(lambda: hatch_of(viewer, other) is not None, timeout=WAIT_MS)
+    assert hatch_of(viewer, layer) is None
+    add_hatch(viewer, layer, finished_part(layer))
+    assert hatch_of(viewer, layer) is None
+    # removed by the program, it may come back, as when the prediction is made again
+    remove_hatch(viewer, layer)
+    add_hatch(viewer, layer, finished_part(layer))
+    assert hatch_of(viewer, layer) is not None
 
 
 @pytest.mark.filterwarnings("ignore::napari_hrpn.slides.SlideWarning")

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 
 from napari_hrpn.analysis.rois.calibration import IMAGE_FACTS, Calibration
@@ -19,6 +20,7 @@ from napari_hrpn.core.errors import AnalysisError
 from napari_hrpn.core.files import save_json, saved_json
 from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides import FinishedTiles, SlideError, included, read_geojson, slide_fingerprint, taken_away
+from napari_hrpn.slides.channel_roles import SD, sd_channel
 from napari_hrpn.slides.geojson import feature
 from napari_hrpn.slides.writers.output_path import writing_errors
 
@@ -201,15 +203,27 @@ def calibrated(prediction: Slide, calibration: Calibration) -> Slide:
     Returns
     -------
     Slide
-        Slide of one channel, floating point; pixels are calibrated when they are read, and its `finished` tiles leave
-        out the regions.
+        Slide of one channel, floating point, and of the standard deviation if the prediction has one; pixels are
+        calibrated when they are read, and its `finished` tiles leave out the regions.
     """
     name, line = calibration.prediction["channel"], calibration.line
     first = prediction.channel_names.index(name) if name in prediction.channel_names else 0
-    apply = partial(_on_line, slope=line.slope, offset=line.offset)
-    levels = tuple(level[first : first + 1].map_blocks(apply, dtype=np.float32) for level in prediction.levels)
-    tiles = _without(calibration, prediction.shape)
-    return replace(prediction, levels=levels, channel_names=(name,), read_finished=lambda: tiles)
+    offsets, uncertain = {first: line.offset}, None if first else sd_channel(prediction)
+    if uncertain is not None:
+        # a line multiplies deviations by its slope, which is above 0, and leaves out its offset
+        offsets[uncertain] = 0.0
+
+    def on_line(level: da.Array) -> da.Array:
+        """Level of the slide with its channels calibrated."""
+        parts = (
+            level[k : k + 1].map_blocks(partial(_on_line, slope=line.slope, offset=offset), dtype=np.float32)
+            for k, offset in offsets.items()
+        )
+        return da.concatenate(list(parts))
+
+    levels = tuple(map(on_line, prediction.levels))
+    tiles, names = _without(calibration, prediction.shape), (name, *[SD] * (uncertain is not None))
+    return replace(prediction, levels=levels, channel_names=names, read_finished=lambda: tiles)
 
 
 def _on_line(block: NDArray[Any], *, slope: float, offset: float) -> NDArray[np.float32]:

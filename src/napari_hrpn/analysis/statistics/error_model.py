@@ -42,9 +42,16 @@ class ErrorModel:
 
     def __post_init__(self) -> None:
         levels, sds = np.array(self.predicted, np.float64), np.array(self.sd, np.float64)
-        is_usable = levels.shape == sds.shape == (max(1, levels.size),) and np.isfinite([levels, sds]).all()
-        if not (is_usable and (np.diff(levels) > 0).all() and (sds >= 0).all()):
-            msg = f"an error model has the grey levels {self.predicted} and the standard deviations {self.sd}"
+        if not levels.shape == sds.shape == (max(1, levels.size),):
+            msg = f"an error model has {levels.size} grey levels and {sds.size} SDs; expected one of each for every bin"
+            raise AnalysisError(msg)
+        is_usable = np.isfinite(levels) & (levels > np.append(-np.inf, levels[:-1])) & np.isfinite(sds) & (sds >= 0)
+        if not is_usable.all():
+            wrong = int(np.argmin(is_usable))
+            msg = (
+                f"bin {wrong + 1} of an error model has the grey level {levels[wrong]:g} and the SD {sds[wrong]:g}; "
+                "expected finite numbers, levels that rise, and an SD of 0 or more"
+            )
             raise AnalysisError(msg)
 
     @property

@@ -191,7 +191,7 @@ def read_checkpoint(*names: str, study: Path | None = None) -> ReadCheckpoint:
     from napari_hrpn.models import checkpoint_path, halo_of, load_checkpoint
 
     paths = [checkpoint_path(name) for name in names]
-    members = checked_members([load_checkpoint(path) for path in paths])
+    members = checked_members([load_checkpoint(path) for path in paths], names if study is None else ())
     digest = ensemble_digest([member.digest for member in members])
     card = replace(members[0].card, title=ensemble_title(members))
     halo = max(halo_of(member.settings) for member in members)

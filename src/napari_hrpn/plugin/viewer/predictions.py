@@ -38,6 +38,8 @@ NOT_YET, UNLIKE_TRAINING = "not yet predicted", "unlike training"
 # colour of each hatch, opacity of its stripes, and of the ground between them
 _HATCHES = {NOT_YET: ((150, 150, 150), 110, 40), UNLIKE_TRAINING: ((240, 130, 30), 170, 0)}
 _shared: WeakKeyDictionary[Image, _SharedContrast] = WeakKeyDictionary()
+# hatches that each prediction was given, of which the user may have removed some
+_given: WeakKeyDictionary[Image, set[str]] = WeakKeyDictionary()
 
 
 class _SharedContrast:
@@ -171,8 +173,11 @@ def _helper_of(viewer: ViewerModel, predicted: Image, kind: str) -> Image | None
 
 
 def add_hatch(viewer: ViewerModel, predicted: Image, clear: RegionMask, kind: str = NOT_YET) -> None:
-    """Add a layer that hatches what is not clear; its image is small, as a coarse level."""
+    """Add a layer that hatches what is not clear, unless the user has removed it; its image is small."""
+    if kind in _given.get(unwrapped(predicted), ()) and hatch_of(viewer, predicted, kind) is None:
+        return
     remove_hatch(viewer, predicted, kind)
+    _given.setdefault(unwrapped(predicted), set()).add(kind)
     shown, downsample = _fine_enough(clear, pixel_shape(predicted))
     selected = set(viewer.layers.selection)
     viewer.add_image(
@@ -194,7 +199,8 @@ def update_hatch(viewer: ViewerModel, predicted: Image, clear: RegionMask, kind:
 
 
 def remove_hatch(viewer: ViewerModel, predicted: Image, kind: str = NOT_YET) -> None:
-    """Remove a hatch of a prediction, if there is one."""
+    """Remove a hatch of a prediction, if there is one; it may be added again."""
+    _given.get(unwrapped(predicted), set()).discard(kind)
     hatch = hatch_of(viewer, predicted, kind)
     if hatch is not None:
         viewer.layers.remove(hatch)

@@ -108,7 +108,7 @@ def uncertainty_attributes(prediction: str, facts: dict[str, Any]) -> dict[str, 
 
 def calibrated_layer(prediction: Slide, calibration: Calibration, *, title: str | None = None) -> LayerData:
     """Convert a calibrated prediction to a layer, whose pixels are computed when they are shown."""
-    ((data, attributes, kind),) = slide_layers(calibrated(prediction, calibration), title=title)
+    (data, attributes, kind), *_ = slide_layers(calibrated(prediction, calibration), title=title)
     shown = attributes["metadata"][KEY]
     # without "path", by which the layer of the prediction itself is found
     facts = {name: fact for name, fact in shown.get("prediction", {}).items() if name not in ("path", "finished")}
