@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.slides import Slide, open_slide, slide_name
+from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -178,14 +179,20 @@ def file_title(checkpoint: str) -> str:
     return words.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
 
 
+def layer_name(content: str, origin: str) -> str:
+    """Name of a layer: its content, then the slide or layer it belongs to, since napari cuts off the end of a name."""
+    return f"{content} · {origin}"
+
+
 def prediction_name(folder: str, channel: str, checkpoint: str) -> str:
-    """Name of the layer of a prediction, made of the slide, the channel and the title of the checkpoint."""
+    """Name of the layer of a prediction, made of the channel, the title of the checkpoint and the slide."""
     if not checkpoint:
-        return f"{folder} {channel}"
+        return layer_name(channel, folder)
     slide, _, rest = folder.rpartition(".predicted")
     number = re.fullmatch(rf"-{re.escape(file_title(checkpoint))}-(\d+)", rest)
     again = "" if number is None else f" {number[1]}"
-    return f"{slide or folder} predicted {channel.removeprefix('predicted ')} ({_short_title(checkpoint)}){again}"
+    channel = predicted_name(channel.removeprefix(predicted_name("")))
+    return layer_name(f"{channel} ({_short_title(checkpoint)}){again}", slide or folder)
 
 
 def _short_title(checkpoint: str) -> str:

@@ -45,7 +45,6 @@ class Format:
     recognises: Callable[[Location, bytes], bool]  # whether a path, with its first bytes, has this format
     is_folder: bool = False
     extra: str = ""  # optional dependencies that it needs
-    rare_suffixes: tuple[str, ...] = ()  # also removed from slide names, but not offered by napari
 
     @property
     def reader(self) -> Any:  # noqa: ANN401 (mypy cannot type a module imported by name)
@@ -56,8 +55,7 @@ class Format:
 FORMATS = (
     Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
-        suffixes=(".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff"),
-        rare_suffixes=(".tf2", ".tf8", ".scn"),
+        suffixes=(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ndpi", ".svs", ".qptiff", ".scn", ".bif", ".lsm"),
         module="tiff",
         sign="the first four bytes of a TIFF or BigTIFF",
         recognises=lambda _, beginning: beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
@@ -101,7 +99,7 @@ FILE_SUFFIXES = tuple(suffix for row in FORMATS if not row.is_folder for suffix 
 FOLDER_SUFFIXES = tuple(suffix for row in FORMATS if row.is_folder for suffix in row.suffixes)
 _NAMES = [name for row in FORMATS for name in row.names]
 FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
-_ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in (*row.suffixes, *row.rare_suffixes))
+_ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in row.suffixes)
 _SUFFIX_OF_NAME = re.compile(rf"(\.ome)?({_ENDING})$", re.IGNORECASE)
 _LONGEST_PATH_SHOWN = 200
 _BEGINNING_BYTES = 512
