@@ -158,6 +158,10 @@ OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", hel
 SlideArgument = Annotated[
     str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
 ]
+OmeZarr = Annotated[
+    str | None,
+    typer.Option("--ome-zarr", metavar="VERSION", help="0.4 or 0.5, which not all programs read; 0.5 if not given."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists already.")]
 
 

@@ -352,7 +352,9 @@ def test_vessels_are_sorted_by_any_column(widget, measure):
     column = table.vessels.columns.index("tumour QD within 20 µm")
     table.sortByColumn(column, Qt.SortOrder.DescendingOrder)
     by_label = {
-        one.label: one.mean for one in widget.known["probe"].vessels if one.image == "QD · tumour" and one.within_um == 20
+        one.label: one.mean
+        for one in widget.known["probe"].vessels
+        if one.image == "QD · tumour" and one.within_um == 20
     }
     assert [table.vessels.label_at(row) for row in range(4)] == sorted(by_label, key=by_label.get, reverse=True)
 
