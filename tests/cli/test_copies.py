@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_hrpn.cli import run
@@ -79,3 +80,15 @@ def test_a_prediction_is_not_replaced_by_its_image_with_the_stains(folder, capsy
     assert run(["convert", str(slide), str(predicted), "--with", str(predicted), "--overwrite"]) == 2
     assert "choose another name" in capsys.readouterr().err
     assert open_slide(predicted).channel_names == ("predicted probe",)
+
+
+def test_a_stack_is_flattened_by_its_maximum(tmp_path, capsys):
+    pixels = np.random.default_rng(1).integers(0, 250, (3, 2, 40, 50)).astype("uint8")
+    tifffile.imwrite(tmp_path / "stack.ome.tif", pixels, metadata={"axes": "ZCYX"}, photometric="minisblack")
+    places = [str(tmp_path / name) for name in ("stack.ome.tif", "flat.ome.zarr")]
+    assert run(["convert", *places, "--z", "max"]) == 0
+    np.testing.assert_array_equal(open_slide(places[1]).levels[0].compute(), pixels.max(axis=0))
+    assert run(["convert", *places, "--z", "2", "--overwrite"]) == 0
+    np.testing.assert_array_equal(open_slide(places[1]).levels[0].compute(), pixels[2])
+    assert run(["info", places[0], "--z", "most"]) == 2
+    assert "z is 'most'" in capsys.readouterr().err

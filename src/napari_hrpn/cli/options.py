@@ -43,7 +43,8 @@ class From:
     def parameters(self, prefix: str) -> Iterator[inspect.Parameter]:
         """Parameters for typer, one for each option."""
         for option in self.options:
-            kind = str if option.choices else next((kind for kind in (bool, int, float) if kind in option.types), str)
+            kinds = () if option.choices or str in option.types else (bool, int, float)
+            kind = next((kind for kind in kinds if kind in option.types), str)
             default, help_text = option.default if self._has_defaults else None, option.help
             if self._has_defaults and default is None and option.automatic != "Automatic":
                 help_text += f" If not given: {option.automatic}."
@@ -60,6 +61,8 @@ class From:
 def _value(option: Option, given: Any) -> Any:  # noqa: ANN401 (a value of any option)
     if isinstance(given, str) and option.types == (tuple[str, ...],):
         return tuple(name.strip() for name in given.split(",") if name.strip())
+    if isinstance(given, str) and {int, str} <= set(option.types):
+        return int(given) if re.fullmatch(r"-?\d{1,9}", given) else given
     if isinstance(given, str) and option.is_number:
         try:
             return float(given)
@@ -106,7 +109,10 @@ def _option(flag: str, metavar: str, words: str) -> Option:
 @dataclass(frozen=True)
 class _Plane:
     series: Annotated[int | None, _option("--series", "N", "Image in the file; the largest if not given.")] = None
-    z: Annotated[int | None, _option("--z", "N", "Plane of a stack; the middle one if not given.")] = None
+    z: Annotated[
+        int | str | None,
+        _option("--z", "N|max", "Plane of a stack, or the maximum over all; the middle plane if not given."),
+    ] = None
     t: Annotated[int | None, _option("--t", "N", "Time point; the first if not given.")] = None
     pixel_size: Annotated[
         str | None, _option("--pixel-size", "UM", "Pixel size in µm, or Y,X; the file's own if not given.")

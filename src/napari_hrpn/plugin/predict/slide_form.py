@@ -11,7 +11,8 @@ from psygnal import Signal
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.forms import NO_CHOICE, align_titles, combo_box, form_rows, offer
 from napari_hrpn.plugin.parts.messages import UserError
-from napari_hrpn.plugin.predict.fields import PixelSizeField, PlaneField
+from napari_hrpn.plugin.predict.fields import PixelSizeField
+from napari_hrpn.plugin.predict.plane_field import PlaneField
 from napari_hrpn.plugin.viewer import (
     channel_of,
     give_pixel_size,
@@ -180,12 +181,12 @@ class SlideForm:
             self.refused.emit(str(error))
         self.refresh()
 
-    def _show_plane(self, z: int | None, t: int | None) -> None:
+    def _show_plane(self, series: int, z: int | str | None, t: int | None) -> None:
         slide = self.current_slide()
         if slide is None:
             return
         try:
-            self._offered = show_plane(self._viewer, slide, z, t)
+            self._offered = show_plane(self._viewer, slide, series, z, t)
         except SlideError as error:
             self.refused.emit(str(error))
             return

@@ -28,7 +28,6 @@ from napari_hrpn.plugin.viewer.open_slides import (
     prediction_name,
     predictions_in,
     replace_slide,
-    show_plane,
     slide_label,
     slide_of,
     slide_title,
@@ -45,7 +44,7 @@ from napari_hrpn.plugin.viewer.predictions import (
     uncertainty_of,
     update_hatch,
 )
-from napari_hrpn.plugin.viewer.pyramids import LiveLevels, Plane, grow, redrawing, shown_layers
+from napari_hrpn.plugin.viewer.pyramids import LiveLevels, Plane, grow, redrawing, show_plane, shown_layers
 from napari_hrpn.plugin.viewer.slides_as_layers import (
     LayerData,
     calibrated_layer,

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.slides import Slide, open_slide, slide_name
+from napari_hrpn.slides import Slide, slide_name
 from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
@@ -119,20 +119,6 @@ def give_pixel_size(viewer: ViewerModel, slide: Slide, size_um: tuple[float, flo
     sized = slide.with_pixel_size(size_um)
     for layer in layers_of(viewer, slide):
         replace_slide(layer, sized)
-
-
-def show_plane(viewer: ViewerModel, slide: Slide, z: int | None, t: int | None) -> Slide:
-    """Show another plane of a slide in its layers."""
-    plane = open_slide(slide.source, series=slide.series, z=z, t=t)
-    if slide.pixel_size_is_given and slide.pixel_size_um is not None:
-        plane = plane.with_pixel_size(slide.pixel_size_um)
-    for layer in layers_of(viewer, slide):
-        channel = channel_of(layer)
-        if channel is not None:
-            levels = [level[channel] for level in plane.levels]
-            layer.data = levels if layer.multiscale else levels[0]
-            replace_slide(layer, plane)
-    return plane
 
 
 def make_room(viewer: napari.Viewer, slide: Slide) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import re
+import warnings
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.errors import SlideError, reading_errors
+from napari_hrpn.slides.errors import SlideError, SlideWarning, reading_errors
 from napari_hrpn.slides.location import (
     ZARR_METADATA,
     Location,
@@ -120,7 +122,7 @@ def open_slide(
     path: PlaceLike,
     *,
     series: int | None = None,
-    z: int | None = None,
+    z: int | str | None = None,
     t: int | None = None,
     pixel_size_um: float | tuple[float, float] | None = None,
 ) -> Slide:
@@ -136,7 +138,7 @@ def open_slide(
         are several.
     z, t : int or None
         Plane of a stack and time point. None opens the middle plane and the first time point, with a warning if there
-        are several.
+        are several. "max" as `z` opens the maximum over all planes, which is computed when pixels are read.
     pixel_size_um : float, tuple of float or None
         Height and width of a pixel in µm, or one number for both, instead of the value in the file.
 
@@ -151,8 +153,26 @@ def open_slide(
         If it cannot be opened; the message states what was found, what was expected and what to do.
     """
     place, found = _recognised(path)
-    slide: Slide = found.reader.read_slide(place, series=series, z=z, t=t)
+    if isinstance(z, str):
+        slide = _projected(place, found, z, series, t)
+    else:
+        slide = found.reader.read_slide(place, series=series, z=z, t=t)
     return slide if pixel_size_um is None else slide.with_pixel_size(pixel_size_um)
+
+
+def _projected(place: Location, found: Format, z: str, series: int | None, t: int | None) -> Slide:
+    """Maximum over the planes of a stack."""
+    from napari_hrpn.slides.slide_builder import MAXIMUM, maximum
+
+    if z != MAXIMUM:
+        raise SlideError(f"z is {z!r}, expected the number of a plane from 0, or {MAXIMUM} for the maximum over all.")
+    first: Slide = found.reader.read_slide(place, series=series, z=0, t=t)
+    planes = next((info.z_planes for info in found.reader.read_series(place) if info.index == first.series), 1)
+    with warnings.catch_warnings():
+        # those about the file were shown with the first plane
+        warnings.simplefilter("ignore", SlideWarning)
+        read = partial(found.reader.read_slide, place, series=first.series, t=first.t)
+        return maximum([first, *(read(z=plane) for plane in range(1, planes))])
 
 
 def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:
