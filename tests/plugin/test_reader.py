@@ -117,7 +117,7 @@ def test_a_folder_of_stains_is_one_slide(tmp_path, stained_pixels):
     for name, pixels in zip(("DAPI", "SpGreen", "SpOrange"), stained_pixels, strict=True):
         tifffile.imwrite(folder / f"{name}.tif", pixels)
     layers = [Layer.create(*layer) for layer in read_slides(str(folder))]
-    assert [layer.name for layer in layers] == ["DAPI · tumour", "SpGreen · tumour", "tumour SpOrange"]
+    assert [layer.name for layer in layers] == ["DAPI · tumour", "SpGreen · tumour", "SpOrange · tumour"]
     assert [layer.colormap.name for layer in layers] == ["bop blue", "green", "red"]
     assert [str(layer.units[0]) for layer in layers] == ["pixel"] * 3
 

@@ -152,9 +152,9 @@ def test_the_prediction_of_another_slide_is_not_ticked(viewer):
         for slide in compared_slides(title):
             show(viewer, slide)
     layers = list(viewer.layers)
-    real = next(layer for layer in layers if layer.name == "two QD")
+    real = next(layer for layer in layers if layer.name == "QD · two")
     assert slide_of(guess_real(layers)).source.name == "one.ome.tif"
-    assert [layer.name for layer in guess_predictions(real, layers)] == ["two.predicted QD"]
+    assert [layer.name for layer in guess_predictions(real, layers)] == ["QD · two.predicted"]
 
 
 def stained(names, source="tumour.ome.tif", shape=(60, 80)):

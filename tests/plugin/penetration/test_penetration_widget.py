@@ -145,8 +145,8 @@ def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, se
     lengths = {row[0]: row[5] for row in widget.profile_table.texts()}
     assert lengths == {"QD · tumour": lengths["QD · tumour"], predicted[0].name: "–", predicted[1].name: "–"}
     told = widget.reason_label.text().replace("\u200b", "")
-    assert "tumour.flat.predicted QD, tissue: the signal does not fall with the distance" in told
-    assert "tumour.slow.predicted QD, tissue: the signal falls too little to have a decay length" in told
+    assert "QD · tumour.flat.predicted, tissue: the signal does not fall with the distance" in told
+    assert "QD · tumour.slow.predicted, tissue: the signal falls too little to have a decay length" in told
     saved = {row["image"]: row for row in widget.known["tables"]["penetration"]}
     assert saved[predicted[1].name]["decay_um"] is None
     assert "falls too little" in saved[predicted[1].name]["reason"]

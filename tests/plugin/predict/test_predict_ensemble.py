@@ -64,7 +64,7 @@ def test_added_checkpoints_are_shown_with_their_uncertainty_and_opened_again(
 
     predicted, shown = (attributes for _, attributes, _ in slide_layers(stored))
     assert predicted["name"] == "predicted QD (tiny and 1 more) · real"
-    assert (shown["name"], shown["visible"]) == (f"{predicted['name']}, uncertainty", False)
+    assert (shown["name"], shown["visible"]) == (f"uncertainty · {predicted['name']}", False)
     assert shown["colormap"] == uncertain.colormap.name == "viridis"
 
     form.clear()

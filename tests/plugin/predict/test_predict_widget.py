@@ -287,8 +287,8 @@ def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run
     other = tmp_path / "other.ome.tif"
     other.write_bytes(slide_file.read_bytes())
     show(viewer, open_slide(other), visible=False)
-    assert newest_prediction(viewer, viewer.layers["other QD"]) is None
-    for name in ("other DAPI", "other CD31", "other QD"):
+    assert newest_prediction(viewer, viewer.layers["QD · other"]) is None
+    for name in ("DAPI · other", "CD31 · other", "QD · other"):
         viewer.layers.remove(name)
     real.contrast_limits = (4, 44)
     assert tuple(predicted.contrast_limits) == (4, 44)
