@@ -279,7 +279,11 @@ def test_the_same_network_twice_is_no_ensemble(
         (["convert", "SLIDE", "OUT.ome.tif", "--ome-zarr", "0.4"], "is a TIFF"),
         (["predict", "SLIDE", "-o", "OUT", "--ome-zarr", "0.4"], "together with --copy"),
         (["predict", "SLIDE", "-o", "OUT", "--copy", "OUT"], "the prediction itself"),
-        (["predict", "SLIDE", "-o", "OUT", "--copy", "SLIDE"], "is a file"),
+        (["predict", "SLIDE", "-o", "OUT", "--copy", "SLIDE", "--overwrite"], "is the slide"),
+        (
+            ["predict", "SLIDE", "-o", "OUT", "--copy", "s3://bucket/copies"],
+            "expected a file or folder of this machine",
+        ),
         (["phantom", "OUT.ome.tif", "--preset", "liver"], "no phantom preset"),
         (["phantom", "OUT.ome.tif", "--noise-free", "OUT.ome.tif"], "another name"),
         (["phantom", "OUT.ome.tif", "--size", "-3"], "size"),

@@ -47,7 +47,8 @@ def convert(
 
     path = local_path(output)
     check_slide_name(path, ome_zarr)
-    opened, colors = open_slide(slide, **opening(plane)), None
+    opened = open_slide(slide, **opening(plane))
+    colors: Sequence[str] | None = None
     if predicted:
         predictions = [open_slide(one) for one in predicted]
         for prediction in predictions:

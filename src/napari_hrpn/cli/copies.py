@@ -51,9 +51,10 @@ def output_places(
 
 
 def copy_places(
-    stores: Mapping[Location, Location], place: Path | None, ome_zarr: str | None, *, overwrite: bool
+    stores: Mapping[Location, Location], place: str | None, ome_zarr: str | None, *, overwrite: bool
 ) -> dict[Location, Path]:
     """Path of the copy of each prediction, by slide; what cannot be written later is refused."""
+    from napari_hrpn.slides import local_path
     from napari_hrpn.slides.writers.output_path import check_output
 
     if place is None and ome_zarr is not None:
@@ -61,14 +62,16 @@ def copy_places(
         raise CommandError(msg)
     if place is None:
         return {}
-    copies = {slide: Path(str(copy)) for slide, copy in output_places(list(stores), place, _ENDINGS).items()}
+    places = output_places(list(stores), local_path(place), _ENDINGS)
+    copies = {slide: copy for slide, copy in places.items() if isinstance(copy, Path)}
     for slide, copy in copies.items():
         store = stores[slide]
         if isinstance(store, Path) and copy.resolve() == store.resolve():
             msg = f"{copy} is the prediction itself; give --copy another place."
             raise CommandError(msg)
         check_slide_name(copy, ome_zarr)
-        check_output(copy, store, overwrite=overwrite)
+        for source in (*stores, store):
+            check_output(copy, source, overwrite=overwrite)
     return copies
 
 

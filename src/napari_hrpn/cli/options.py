@@ -43,8 +43,8 @@ class From:
     def parameters(self, prefix: str) -> Iterator[inspect.Parameter]:
         """Parameters for typer, one for each option."""
         for option in self.options:
-            kinds = () if option.choices or str in option.types else (bool, int, float)
-            kind = next((kind for kind in kinds if kind in option.types), str)
+            is_text = bool(option.choices) or str in option.types
+            kind = str if is_text else next((kind for kind in (bool, int, float) if kind in option.types), str)
             default, help_text = option.default if self._has_defaults else None, option.help
             if self._has_defaults and default is None and option.automatic != "Automatic":
                 help_text += f" If not given: {option.automatic}."

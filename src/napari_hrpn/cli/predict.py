@@ -83,7 +83,7 @@ def predict(
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
     copy: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="PLACE", help="Also write complete predictions there, as OME-Zarr or NAME.ome.tif."),
     ] = None,
     ome_zarr: OmeZarr = None,

@@ -111,10 +111,9 @@ def multiscales_metadata(
         "type": PYRAMID_TYPE,
     }
     channels = _omero_channels(channel_names, colors or channel_colors(channel_names), contrast, dtype)
-    omero = {"channels": channels, "rdefs": {"model": "color"}}
+    omero: dict[str, Any] = {"channels": channels, "rdefs": {"model": "color"}}
     if version == OLDER_VERSION:
-        numbered = {"version": version}
-        return {"multiscales": [numbered | multiscale], "omero": numbered | omero}
+        return {"multiscales": [{"version": version, **multiscale}], "omero": {"version": version, **omero}}
     return {"version": version, "multiscales": [multiscale], "omero": omero}
 
 

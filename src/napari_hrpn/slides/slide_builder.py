@@ -175,7 +175,8 @@ def maximum(planes: Sequence[Slide]) -> Slide:
 
     def read(*parts: slice) -> np.ndarray:
         """Pixels of shape (c, y, x), plane by plane, so that few are in memory at once."""
-        return reduce(np.maximum, (cache.read(plane.levels[0], *parts) for plane in planes))
+        highest: np.ndarray = reduce(np.maximum, (cache.read(plane.levels[0], *parts) for plane in planes))
+        return highest
 
     if len(planes) == 1:
         return first
