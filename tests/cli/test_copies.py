@@ -18,7 +18,7 @@ def folder(tmp_path_factory):
     """A slide, a checkpoint, its prediction, and a copy of that."""
     folder = tmp_path_factory.mktemp("copies")
     save_slide(make_slide(300, 420, folder / "slide.ome.zarr"), folder / "slide.ome.zarr")
-    save_checkpoint(folder / "network.safetensors", lively_checkpoint())
+    save_checkpoint(lively_checkpoint(), folder / "network.safetensors")
     assert run(_predict(folder, "out", "--copy", folder / "copies", "--ome-zarr", "0.4")) == 0
     return folder
 
