@@ -93,7 +93,9 @@ class PlaneField:
             self.maximum_box.value = shown.get("z") == MAXIMUM
 
     def _fail(self, error: BaseException) -> None:
-        self.refused.emit(sentence_of(error))
+        # a slide that is all there is in its file needs no choice
+        if self._slide is not None and (self._slide.z, self._slide.t) != (None, None):
+            self.refused.emit(sentence_of(error))
 
     def _choose(self) -> None:
         if (slide := self._slide) is None:
