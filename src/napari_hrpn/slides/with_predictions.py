@@ -74,7 +74,7 @@ def _check(slide: Slide, prediction: Slide) -> None:
             f"{names[0]} has {sizes[0]} and {names[1]} {sizes[1]}, expected one size: give a prediction of this slide."
         )
     sizes_um = [one for one in (prediction.pixel_size_um, slide.pixel_size_um) if one is not None]
-    if len(sizes_um) == 2 and not np.allclose(*sizes_um, rtol=_SAME_SIZE, atol=0):
+    if len(sizes_um) == 2 and not np.allclose(sizes_um[0], sizes_um[1], rtol=_SAME_SIZE, atol=0):
         sizes = [f"{height:.4g} x {width:.4g} µm" for height, width in sizes_um]
         raise SlideError(
             f"{names[0]} has pixels of {sizes[0]} and {names[1]} of {sizes[1]}, expected one pixel size: give a "
