@@ -24,6 +24,7 @@ from napari_hrpn.plugin.viewer.open_slides import (
     replace_slide,
     slide_label,
     slide_title,
+    unwrapped,
 )
 from napari_hrpn.plugin.viewer.slides_as_layers import level_data, slide_layers
 from napari_hrpn.slides import PyramidCache, RegionMask, SlideError, contrast_limits, open_cache, open_slide
@@ -199,7 +200,8 @@ def show_plane(viewer: napari.Viewer, slide: Slide, series: int, z: int | str | 
         plane = plane.with_pixel_size(slide.pixel_size_um)
     if series != slide.series or MAXIMUM in (plane.z, slide.z):
         if not layers_of(viewer, plane):
-            make_room(viewer, plane)
+            # napari gives widgets a proxy, which hides the window
+            make_room(unwrapped(viewer), plane)
             slide_shown_in(viewer, plane, title=slide_label(plane))
         bring_up(viewer, plane)
         return plane
