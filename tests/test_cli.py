@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 
 from napari_hrpn.analysis import agreement
 from napari_hrpn.cli import run
+from napari_hrpn.cli.copies import output_places
 from napari_hrpn.cli.demo import viewer_command, why_no_viewer
 from napari_hrpn.cli.entry import app
-from napari_hrpn.cli.predict import output_places, parse_region
+from napari_hrpn.cli.predict import parse_region
 from napari_hrpn.cli.terminal import CommandError, duration, follow
 from napari_hrpn.core import Progress
 from napari_hrpn.experiments import ResultRow, write_results
@@ -274,6 +275,15 @@ def test_the_same_network_twice_is_no_ensemble(
         (["info", "SLIDE", "--series", "4"], "series"),
         (["convert", "SLIDE", "OUT.jpg"], "no suffix of a format"),
         (["convert", "SLIDE", "SLIDE", "--overwrite"], "choose another name"),
+        (["convert", "SLIDE", "OUT.ome.zarr", "--ome-zarr", "0.3"], "expected 0.4 or 0.5"),
+        (["convert", "SLIDE", "OUT.ome.tif", "--ome-zarr", "0.4"], "is a TIFF"),
+        (["predict", "SLIDE", "-o", "OUT", "--ome-zarr", "0.4"], "together with --copy"),
+        (["predict", "SLIDE", "-o", "OUT", "--copy", "OUT"], "the prediction itself"),
+        (["predict", "SLIDE", "-o", "OUT", "--copy", "SLIDE", "--overwrite"], "is the slide"),
+        (
+            ["predict", "SLIDE", "-o", "OUT", "--copy", "s3://bucket/copies"],
+            "expected a file or folder of this machine",
+        ),
         (["phantom", "OUT.ome.tif", "--preset", "liver"], "no phantom preset"),
         (["phantom", "OUT.ome.tif", "--noise-free", "OUT.ome.tif"], "another name"),
         (["phantom", "OUT.ome.tif", "--size", "-3"], "size"),

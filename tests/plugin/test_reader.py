@@ -48,7 +48,7 @@ def test_an_address_becomes_layers(make_napari_viewer, bucket, tmp_path):
     slide = save_slide(make_slide(300, 200, tmp_path / "none"), tmp_path / "slide.ome.zarr")
     place = uploaded(tmp_path / "slide.ome.zarr", f"{bucket}/slide.ome.zarr")
     layers = make_napari_viewer().open(str(place), plugin="napari-hrpn")
-    assert [layer.name for layer in layers] == ["slide DAPI", "slide AF488", "slide QD"]
+    assert [layer.name for layer in layers] == ["DAPI · slide", "AF488 · slide", "QD · slide"]
     assert slide_of(layers[0]).source == place
     np.testing.assert_array_equal(np.asarray(layers[2].data), slide.levels[0][2])
 
@@ -62,7 +62,7 @@ def test_without_a_viewer_a_broken_file_raises(tmp_path):
 def test_a_dropped_slide_becomes_coloured_layers_in_micrometres(make_napari_viewer, stained_file, stained_pixels):
     viewer = make_napari_viewer()
     layers = viewer.open(str(stained_file), plugin="napari-hrpn")
-    assert [layer.name for layer in layers] == ["tumour 3 DAPI", "tumour 3 CD31", "tumour 3 QD"]
+    assert [layer.name for layer in layers] == ["DAPI · tumour 3", "CD31 · tumour 3", "QD · tumour 3"]
     assert [layer.colormap.name for layer in layers] == ["bop blue", "green", "red"]
     for index, layer in enumerate(layers):
         np.testing.assert_array_equal(np.asarray(layer.data), stained_pixels[index])
@@ -97,7 +97,7 @@ def test_images_of_one_file_open_one_above_the_other(tmp_path):
             pixels = np.full((20, 30), value, np.uint8)
             writer.write(pixels, metadata={"axes": "YX", "Name": name, "Channel": {"Name": ["DAPI"]}})
     layers = [Layer.create(*layer) for layer in read_slides(str(path))]
-    assert [layer.name for layer in layers] == ["two left DAPI", "two right DAPI"]
+    assert [layer.name for layer in layers] == ["DAPI · two left", "DAPI · two right"]
     assert [layer.visible for layer in layers] == [True, False]
     assert [int(np.asarray(layer.data).max()) for layer in layers] == [7, 9]
 
@@ -117,7 +117,7 @@ def test_a_folder_of_stains_is_one_slide(tmp_path, stained_pixels):
     for name, pixels in zip(("DAPI", "SpGreen", "SpOrange"), stained_pixels, strict=True):
         tifffile.imwrite(folder / f"{name}.tif", pixels)
     layers = [Layer.create(*layer) for layer in read_slides(str(folder))]
-    assert [layer.name for layer in layers] == ["tumour DAPI", "tumour SpGreen", "tumour SpOrange"]
+    assert [layer.name for layer in layers] == ["DAPI · tumour", "SpGreen · tumour", "SpOrange · tumour"]
     assert [layer.colormap.name for layer in layers] == ["bop blue", "green", "red"]
     assert [str(layer.units[0]) for layer in layers] == ["pixel"] * 3
 

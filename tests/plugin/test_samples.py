@@ -28,7 +28,7 @@ def test_a_sample_in_the_viewer_fills_to_what_the_phantom_is(make_napari_viewer,
     viewer = make_napari_viewer()
     layers = viewer.open_sample("napari-hrpn", "tiny")
     assert [layer.visible for layer in layers] == [True, True, True, False]
-    assert layers[3].name.endswith("noise-free QD")
+    assert layers[3].name.startswith("noise-free QD · ")
     assert layers[3].contrast_limits == layers[2].contrast_limits
     (slide,) = slides_in(viewer)
     lazy_levels = slide.levels

@@ -18,28 +18,7 @@ from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.writers import ome_zarr_writer as writer
 from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes, write_ome_zarr
 from napari_hrpn.slides.writers.output_path import _partial_folder
-
-NAMES = ("DAPI", "CD31", "QD655")
-
-
-def some_slide(shape=(3, 900, 1101), dtype="uint16", chunk=512, pixel_size_um=(0.5, 0.325)):
-    pixels = np.random.default_rng(shape[1]).integers(0, 250, shape).astype(dtype)
-    finest = da.from_array(pixels, chunks=(1, chunk, chunk))
-    names = NAMES[: shape[0]]
-    return Slide((finest, *coarser_levels(finest)), names, pixel_size_um, Path("somewhere.tif")), pixels
-
-
-def halved(level):
-    """Mean of the pixels there are in each 2x2, by sums and counts."""
-    starts = [range(0, size, 2) for size in level.shape[1:]]
-
-    def sums(values):
-        return np.add.reduceat(np.add.reduceat(values, starts[0], axis=1), starts[1], axis=2)
-
-    if level.dtype.kind == "f":
-        return (sums(level.astype(float)) / sums(np.ones(level.shape))).astype(level.dtype)
-    total, count = sums(level.astype(np.int64)), sums(np.ones(level.shape, np.int64))
-    return ((2 * total + count) // (2 * count)).astype(level.dtype)
+from support.ome_zarr import NAMES, halved, some_slide
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -42,7 +42,8 @@ class From:
     def parameters(self, prefix: str) -> Iterator[inspect.Parameter]:
         """Parameters for typer, one for each option."""
         for option in self.options:
-            kind = str if option.choices else next((kind for kind in (bool, int, float) if kind in option.types), str)
+            is_text = bool(option.choices) or str in option.types
+            kind = str if is_text else next((kind for kind in (bool, int, float) if kind in option.types), str)
             default, help_text = option.default if self._has_defaults else None, option.help
             if self._has_defaults and default is None and option.automatic != "Automatic":
                 help_text += f" If not given: {option.automatic}."
@@ -59,6 +60,8 @@ class From:
 def _value(option: Option, given: Any) -> Any:  # noqa: ANN401 (a value of any option)
     if isinstance(given, str) and option.types == (tuple[str, ...],):
         return tuple(name.strip() for name in given.split(",") if name.strip())
+    if isinstance(given, str) and {int, str} <= set(option.types):
+        return int(given) if re.fullmatch(r"-?\d{1,9}", given) else given
     if isinstance(given, str) and option.is_number:
         try:
             return float(given)
@@ -105,7 +108,10 @@ def _option(flag: str, metavar: str, words: str) -> Option:
 @dataclass(frozen=True)
 class _Plane:
     series: Annotated[int | None, _option("--series", "N", "Image in the file; the largest if not given.")] = None
-    z: Annotated[int | None, _option("--z", "N", "Plane of a stack; the middle one if not given.")] = None
+    z: Annotated[
+        int | str | None,
+        _option("--z", "N|max", "Plane of a stack, or the maximum over all; the middle plane if not given."),
+    ] = None
     t: Annotated[int | None, _option("--t", "N", "Time point; the first if not given.")] = None
     pixel_size: Annotated[
         str | None, _option("--pixel-size", "UM", "Pixel size in µm, or Y,X; the file's own if not given.")
@@ -156,6 +162,10 @@ WorkerOptions = Annotated[Chosen, From(Workers)]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for all output files.")]
 SlideArgument = Annotated[
     str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
+]
+OmeZarr = Annotated[
+    str | None,
+    typer.Option("--ome-zarr", metavar="VERSION", help="0.4 or 0.5, which not all programs read; 0.5 if not given."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists already.")]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_hrpn.cli.convert import check_slide_name, write_slide
-from napari_hrpn.cli.options import Overwrite
+from napari_hrpn.cli.options import OmeZarr, Overwrite
 from napari_hrpn.cli.terminal import CommandError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def phantom(
     noise_free: Annotated[
         Path | None, typer.Option(metavar="OUT2", help="Also write the probe image without camera noise.")
     ] = None,
+    ome_zarr: OmeZarr = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a synthetic tumour: nuclei, vessels, and a probe that leaks from the vessels.
@@ -55,15 +56,16 @@ def phantom(
     from napari_hrpn.phantom import phantom_slide, r2_ceiling
 
     for path in filter(None, (output, noise_free)):
-        check_slide_name(path)
+        check_slide_name(path, ome_zarr)
     # some file systems do not distinguish upper and lower case
     if noise_free is not None and str(noise_free.resolve()).casefold() == str(output.resolve()).casefold():
         msg = f"{output} is given for both images; give --noise-free another name."
         raise CommandError(msg)
     tumour = phantom_slide(preset, size=size, seed=seed)
-    typer.echo(f"wrote {write_slide(tumour.slide, output, overwrite=overwrite)}")
+    typer.echo(f"wrote {write_slide(tumour.slide, output, overwrite=overwrite, ome_zarr=ome_zarr)}")
     if noise_free is not None:
-        typer.echo(f"wrote {write_slide(noise_free_slide(tumour), noise_free, overwrite=overwrite)}")
+        written = write_slide(noise_free_slide(tumour), noise_free, overwrite=overwrite, ome_zarr=ome_zarr)
+        typer.echo(f"wrote {written}")
     if max(tumour.slide.shape) <= _CEILING_UP_TO_PX:
         typer.echo(f"R2 ceiling {r2_ceiling(tumour):.3f}; in the tissue {r2_ceiling(tumour, tissue_only=True):.3f}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.options import Chosen, From, PlaneOptions, StainOptions, WorkerOptions, Workers, opening
+from napari_hrpn.cli.copies import copy_places, output_places, write_copies
+from napari_hrpn.cli.options import Chosen, From, OmeZarr, PlaneOptions, StainOptions, WorkerOptions, Workers, opening
 from napari_hrpn.cli.prediction_words import result_as_json, summary, time_spent
 from napari_hrpn.cli.terminal import (
     GO_ON,
@@ -82,6 +82,11 @@ def predict(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a prediction made with other settings.")
     ] = False,
+    copy: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Also write complete predictions there, as OME-Zarr or NAME.ome.tif."),
+    ] = None,
+    ome_zarr: OmeZarr = None,
     profile: Annotated[bool, typer.Option("--profile", help="Print how the time for each slide was spent.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as JSON; a list of several slides.")
@@ -103,12 +108,14 @@ def predict(
       napari-hrpn predict slide.ome.tif -o predicted --checkpoint a.safetensors --unlike
       napari-hrpn predict scans/*.nd2 -o predicted --workers 4
       napari-hrpn predict /shared/*.ome.zarr -o /shared/predicted --scheduler tcp://node1:8786
+      napari-hrpn predict slide.ome.tif -o predicted --copy for-qupath --ome-zarr 0.4
       napari-hrpn predict s3://bucket/slide.ome.zarr -o s3://bucket/predicted
     """  # noqa: D301
     from napari_hrpn.slides import as_location
 
     # what can be refused at once is checked before torch is imported, which takes seconds
     stores = output_places([as_location(slide) for slide in slides], as_location(output))
+    copies = copy_places(stores, copy, ome_zarr, overwrite=overwrite)
     settings = PredictionSettings(**chosen, region=None if region is None else parse_region(region))
     if checkpoint and study:
         msg = "--checkpoint and --study both say which networks predict; leave one of them out."
@@ -129,6 +136,7 @@ def predict(
             typer.echo(json.dumps(rows[0] if len(stores) == 1 and rows else rows, indent=2, ensure_ascii=False))
         if stop.is_set() and complete + request.failed < len(stores):
             stop.leave()
+    write_copies(stores, copies, request.rows, ome_zarr, overwrite=overwrite, is_quiet=as_json)
     if request.failed:
         raise typer.Exit(2)
 
@@ -308,32 +316,3 @@ def parse_region(text: str) -> Box:
         msg = f"the region {text!r} is not Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
         raise CommandError(msg)
     return box
-
-
-def output_places(slides: Sequence[Location], output: Location) -> dict[Location, Location]:
-    """Path or address of each slide's prediction, by slide."""
-    from napari_hrpn.slides import slide_name
-    from napari_hrpn.slides.location import check_writable
-
-    check_writable(output)
-    # a slide that is named twice is predicted once; links are followed for paths, not for addresses
-    distinct: dict[Location, Location] = {}
-    for slide in slides:
-        distinct.setdefault(slide.resolve() if isinstance(slide, Path) else slide, slide)
-    slides = list(distinct.values())
-    if output.suffix.lower() == ".zarr":
-        if len(slides) > 1:
-            msg = f"{output} can hold the prediction of one slide but {len(slides)} are given; name a folder."
-            raise CommandError(msg)
-        return {slides[0]: output}
-    if isinstance(output, Path) and output.is_file():
-        msg = f"{output} is a file; name a folder, or for one slide a path that ends in .ome.zarr."
-        raise CommandError(msg)
-    # some file systems do not distinguish upper and lower case
-    stem, count = Counter(slide_name(slide).casefold() for slide in slides).most_common(1)[0]
-    if count > 1:
-        alike = sorted((slide for slide in slides if slide_name(slide).casefold() == stem), key=str)
-        names, name = " and ".join(map(str, alike)), slide_name(alike[0])
-        msg = f"{names} would both be written to {name}.predicted.ome.zarr; predict them into two folders."
-        raise CommandError(msg)
-    return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}

@@ -21,7 +21,7 @@ _TOP = {
 }  # fmt: skip
 _SLIDE = {
     "path": str, "tumour": str, "part": Literal["test"], "regions": str, "roles": dict,
-    "series": int, "z": int, "t": int,
+    "series": int, "z": int | str, "t": int,
 }  # fmt: skip
 _ABLATIONS = {"channels": list[str], "branches": list[int]}
 

@@ -27,12 +27,12 @@ from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.plan_warnings import unknown_warnings
 from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
-from napari_hrpn.inference.store_files import FINGERPRINT
 from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.inference.unlike import check_comparable, fit_of_blocks, shown_distances
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
 from napari_hrpn.slides.channel_roles import predicted_name
+from napari_hrpn.slides.predictions import FINGERPRINT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

@@ -20,12 +20,13 @@ from napari_hrpn.inference.fit import input_channels, with_derived
 from napari_hrpn.inference.plan_warnings import prediction_warnings
 from napari_hrpn.inference.predictor import choose_device
 from napari_hrpn.inference.slide_scaling import background_answer, furthest_fit, scalings_for
-from napari_hrpn.inference.store_files import FINGERPRINT, recorded_request
+from napari_hrpn.inference.store_files import recorded_request
 from napari_hrpn.inference.tile_pipeline import DistanceInput, Sampling
 from napari_hrpn.inference.unlike import compared_digests, seen_step
 from napari_hrpn.settings import CELL_PX, DISTANCE, VESSELS
 from napari_hrpn.slides import glance, slide_fingerprint, slide_identity
 from napari_hrpn.slides.channel_roles import SD, UNLIKE
+from napari_hrpn.slides.predictions import FINGERPRINT
 from napari_hrpn.slides.resampling import fitting_level
 
 if TYPE_CHECKING:

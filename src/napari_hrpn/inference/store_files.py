@@ -24,7 +24,7 @@ from napari_hrpn.core.files import differing, held_lock
 from napari_hrpn.settings import CELL_PX
 from napari_hrpn.slides import SlideError, as_location
 from napari_hrpn.slides.location import address_errors, is_file, zarr_store
-from napari_hrpn.slides.predictions import FINISHED, RECORD
+from napari_hrpn.slides.predictions import FINGERPRINT, FINISHED, RECORD
 from napari_hrpn.slides.writers.ome_zarr_writer import level_shapes
 from napari_hrpn.slides.writers.output_path import LEFT_BY_ZARR, partial_output
 
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location
     from napari_hrpn.slides.location import PlaceLike
 
-FINGERPRINT = "fingerprint"
-"""Key in a request; predictions of earlier versions do not have it."""
 BEGUN = ".begun"
 """Object that exists while a prediction is created or replaced; a killed program may leave it behind."""
 METADATA = "its metadata are not those that were written"

@@ -30,6 +30,7 @@ from napari_hrpn.slides.region_files import label_regions, read_regions, warn_of
 from napari_hrpn.slides.region_mask import RegionMask, predicted_part, region_mask
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.slide_builder import SeriesInfo
+from napari_hrpn.slides.with_predictions import with_predictions
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 
@@ -82,6 +83,7 @@ __all__ = [
     "taken_away",
     "warn_of_parts_beyond",
     "with_known_pixels",
+    "with_predictions",
     "write_geojson",
     "write_ome_tiff",
     "write_ome_zarr",

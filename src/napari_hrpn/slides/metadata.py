@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.slide import Slide
 
-_OME_ZARR_VERSION = "0.5"
+OME_ZARR_VERSION, OLDER_VERSION = "0.5", "0.4"
 _ROLE_COLORS = {"nuclei": "0000FF", "vessels": "00FF00", "probe": "FF0000"}
 _OTHER_COLORS = ("FFFFFF", "FFFF00", "FF00FF", "00FFFF")
 _BRIGHTFIELD_COLORS = ("FF0000", "00FF00", "0000FF")
@@ -67,8 +67,9 @@ def multiscales_metadata(
     contrast: Sequence[tuple[float, float]] | None = None,
     *,
     dtype: DTypeLike | None = None,
+    version: str = OME_ZARR_VERSION,
 ) -> dict[str, Any]:
-    """Attributes of an OME-Zarr 0.5 group whose arrays "0", "1", ... are the levels, finest first.
+    """Attributes of an OME-Zarr group whose arrays "0", "1", ... are the levels, finest first.
 
     Parameters
     ----------
@@ -86,11 +87,13 @@ def multiscales_metadata(
         Display window per channel; by default the whole range of `dtype`.
     dtype : dtype, optional
         Pixel type, for the range of the display window.
+    version : str
+        "0.5" or "0.4".
 
     Returns
     -------
     dict
-        Value of the key "ome": ``group.attrs["ome"] = multiscales_metadata(...)``.
+        Value of the key "ome": ``group.attrs["ome"] = multiscales_metadata(...)``; of 0.4, the attributes themselves.
     """
     unit = {} if pixel_size_um is None else {"unit": "micrometer"}
     axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", **unit} for n in "yx")]
@@ -108,11 +111,10 @@ def multiscales_metadata(
         "type": PYRAMID_TYPE,
     }
     channels = _omero_channels(channel_names, colors or channel_colors(channel_names), contrast, dtype)
-    return {
-        "version": _OME_ZARR_VERSION,
-        "multiscales": [multiscale],
-        "omero": {"channels": channels, "rdefs": {"model": "color"}},
-    }
+    omero: dict[str, Any] = {"channels": channels, "rdefs": {"model": "color"}}
+    if version == OLDER_VERSION:
+        return {"multiscales": [{"version": version, **multiscale}], "omero": {"version": version, **omero}}
+    return {"version": version, "multiscales": [multiscale], "omero": omero}
 
 
 def _transformations(

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 # marks an image as written by this program
 PYRAMID_TYPE = "mean of 2x2 pixels"
-# key of the record among the attributes of a prediction, and name of the array of finished tiles
-RECORD, FINISHED = "napari_hrpn", "finished"
+# key of the record among the attributes of a prediction, name of the array of finished tiles, and key of a hash of
+# the slide's pixels in a request, which predictions of earlier versions do not have
+RECORD, FINISHED, FINGERPRINT = "napari_hrpn", "finished", "fingerprint"
 PREDICTION_COLOURS = ("#cc00ff", "#2fd5e0", "#e0c53a", "#a8744a", "#8f5fa0")
 """Distinct from each other for all kinds of colour vision, and from the red, green and blue of the stains."""
 

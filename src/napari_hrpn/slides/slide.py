@@ -35,7 +35,8 @@ class Slide:
     series : int
         Index of the image in a file with several.
     z, t : int or None
-        Index of the plane in a stack or time series; None if the file has only one.
+        Index of the plane in a stack or time series; None if the file has only one. `z` is "max" for the maximum over
+        all planes.
     stored_levels : int
         Number of `levels` that are in the file; the others are computed from the level before when they are read.
     is_brightfield : bool
@@ -51,7 +52,7 @@ class Slide:
     pixel_size_um: tuple[float, float] | None
     source: Location
     series: int = 0
-    z: int | None = None
+    z: int | str | None = None
     t: int | None = None
     stored_levels: int = 1
     is_brightfield: bool = False

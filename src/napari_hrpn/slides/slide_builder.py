@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, warn
+from napari_hrpn.slides.lazy_pixels import ChunkCache, PixelSource
 from napari_hrpn.slides.pyramid import coarser_levels
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
@@ -19,10 +21,13 @@ from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from napari_hrpn.slides.lazy_pixels import PixelSource
+    import dask.array as da
+
     from napari_hrpn.slides.location import Location
 
 COLOURS = ("Red", "Green", "Blue")
+MAXIMUM = "max"
+"""Value of `z` for the maximum over all planes."""
 HUGE_CHUNK_BYTES = 256 * 10**6
 _LARGEST_FLAT = 1024
 _FREE_CHUNK_PX, _MOST_CHUNKS = 512, 2**22
@@ -145,10 +150,9 @@ def assemble(found: RawImage) -> Slide:
             f"{name} seems to be a brightfield photograph, not fluorescence: it opens as red, green and blue, from "
             "which no channel can be predicted."
         )
-    computed = coarser_levels(stored[-1]) if max(stored[-1].shape[1:]) > _LARGEST_FLAT else ()
     names = [printable(str(channel_name)) for channel_name in found.names]
     return Slide(
-        levels=(*stored, *computed),
+        levels=(*stored, *_computed(stored[-1])),
         channel_names=tuple("".join(names[index : index + 1]) or f"Channel {index}" for index in range(shape[0])),
         pixel_size_um=_pixel_size(found),
         source=found.path,
@@ -158,6 +162,27 @@ def assemble(found: RawImage) -> Slide:
         stored_levels=len(stored),
         is_brightfield=found.is_brightfield,
     )
+
+
+def _computed(coarsest: da.Array) -> tuple[da.Array, ...]:
+    """Coarser levels, down to a size that fits on a screen."""
+    return coarser_levels(coarsest) if max(coarsest.shape[1:]) > _LARGEST_FLAT else ()
+
+
+def maximum(planes: Sequence[Slide]) -> Slide:
+    """Slide whose pixels are the maximum over the planes of a stack; coarser levels are computed from it."""
+    first, cache = planes[0], ChunkCache(0)
+
+    def read(*parts: slice) -> np.ndarray:
+        """Pixels of shape (c, y, x), plane by plane, so that few are in memory at once."""
+        highest: np.ndarray = reduce(np.maximum, (cache.read(plane.levels[0], *parts) for plane in planes))
+        return highest
+
+    if len(planes) == 1:
+        return first
+    level = first.levels[0]
+    finest = PixelSource(level.shape, level.dtype, level.chunksize, read).lazy()
+    return replace(first, levels=(finest, *_computed(finest)), z=MAXIMUM, stored_levels=1)
 
 
 def _pixel_size(found: RawImage) -> tuple[float, float] | None:

@@ -59,7 +59,7 @@ class SlideEntry:
     roles: Mapping[str, int | str] = field(default_factory=dict)
     regions: Path | None = None
     series: int | None = None
-    z: int | None = None
+    z: int | str | None = None
     t: int | None = None
 
     @property

@@ -72,7 +72,7 @@ def show(qtbot, pixels):
     def run(kind):
         plot = kind()
         qtbot.addWidget(plot)
-        plot.show_images("tumour QD", compared(pixels[0], {"HRPN": pixels[1], "GANDA": pixels[2] // 2}))
+        plot.show_images("QD · tumour", compared(pixels[0], {"HRPN": pixels[1], "GANDA": pixels[2] // 2}))
         return plot
 
     return run
@@ -92,16 +92,16 @@ def test_each_pixel_is_in_one_bin_of_its_image(show, pixels, is_log):
     np.testing.assert_array_equal([step.get_data().values for step in steps], plot.histogram.counts)
     assert [to_hex(step.get_edgecolor()) for step in steps] == [ON_PAPER.text, *COLOURS]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == [f"{name}, n = 13,000" for name in ("tumour QD", "HRPN", "GANDA")]
+    assert labels == [f"{name}, n = 13,000" for name in ("QD · tumour", "HRPN", "GANDA")]
     assert axes.get_yscale() == ("log" if is_log else "linear")
 
 
 def test_the_rows_of_the_histogram_are_its_bins(show, pixels):
     plot = show(HistogramPlot)
     frame = pd.DataFrame(plot.rows())
-    assert list(frame) == ["from", "to", "tumour QD", "HRPN", "GANDA"]
+    assert list(frame) == ["from", "to", "QD · tumour", "HRPN", "GANDA"]
     np.testing.assert_array_equal(frame["to"][:-1], frame["from"][1:])
-    np.testing.assert_array_equal(frame[["tumour QD", "HRPN", "GANDA"]].T, plot.histogram.counts)
+    np.testing.assert_array_equal(frame[["QD · tumour", "HRPN", "GANDA"]].T, plot.histogram.counts)
     assert frame["from"].iloc[0] <= pixels.min()
     assert frame["to"].iloc[-1] >= pixels[:2].max()
 

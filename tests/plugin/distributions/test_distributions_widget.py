@@ -178,7 +178,7 @@ def test_violins_hold_the_sums_of_patches(widget, slides, measure):
     real, predicted = pixels(slides)
     mask = tissue_pixels(slides)
     violins = {violin.name: violin for violin in widget.violins.violins if violin.panel == "QD"}
-    assert list(violins) == ["tumour", "tumour.predicted QD"]
+    assert list(violins) == ["tumour", "QD · tumour.predicted"]
     for violin, image in zip(violins.values(), (real, predicted), strict=True):
         expected = [
             (image.astype(int) * mask)[y : y + PATCH_PX, x : x + PATCH_PX].sum()
@@ -203,13 +203,13 @@ def test_all_open_slides_stand_side_by_side(widget, viewer, measure, settle):
     other, _ = compared_slides("another", (260, 300))
     show(viewer, other)
     settle(widget)
-    widget.pair_form.choose(viewer.layers["tumour QD"], [viewer.layers["tumour.predicted QD"]])
+    widget.pair_form.choose(viewer.layers["QD · tumour"], [viewer.layers["QD · tumour.predicted"]])
     measure(widget)
     names = {violin.name for violin in widget.violins.violins if violin.panel == "DAPI"}
     assert names == {"tumour", "another"}
     widget.others_box.value = False
     settle(widget)
-    assert {violin.name for violin in widget.violins.violins} == {"tumour", "tumour.predicted QD"}
+    assert {violin.name for violin in widget.violins.violins} == {"tumour", "QD · tumour.predicted"}
 
 
 def send(canvas, name, x, y, button=None):
@@ -259,7 +259,7 @@ def test_a_point_under_the_mouse_is_framed_and_a_click_goes_there(widget, viewer
         ("DAPI", "tumour"),
         ("CD31", "tumour"),
         ("QD", "tumour"),
-        ("QD", "tumour.predicted QD"),
+        ("QD", "QD · tumour.predicted"),
     }
     assert {one.box for one in plot.marked} == {box}
     assert viewer.layers.selection.active is viewer.layers[0]
@@ -357,7 +357,7 @@ def test_tables_and_figures_are_saved_and_nothing_is_replaced_unasked(widget, me
 
 
 def test_without_a_prediction_the_patches_are_still_there(widget, viewer, measure, settle):
-    del viewer.layers["tumour.predicted QD"]
+    del viewer.layers["QD · tumour.predicted"]
     settle(widget)
     measure(widget)
     assert widget.sizes_table.texts() == []

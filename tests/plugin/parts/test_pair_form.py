@@ -59,7 +59,7 @@ def test_the_probe_and_what_was_predicted_are_found(viewer, form, qtbot):
     assert form.pair.real.slide is real
     assert real.channel_names[form.pair.real.channel] == "QD"
     assert [one.slide for one in form.pair.predictions] == [predicted]
-    assert names(form)[0] == "tumour.predicted QD"
+    assert names(form)[0] == "QD · tumour.predicted"
 
 
 def test_a_pair_stays_the_same_object_while_nothing_that_it_says_changes(viewer, form, until):
@@ -78,12 +78,12 @@ def test_ticks_of_the_user_outlast_layers_that_come(viewer, form, until):
     show(viewer, real)
     show(viewer, predicted)
     form.refresh()
-    tick(form, "tumour.predicted QD", on=False)
-    tick(form, "tumour DAPI")
-    until(lambda: form.pair.predictions[0].name == "tumour DAPI")
+    tick(form, "QD · tumour.predicted", on=False)
+    tick(form, "DAPI · tumour")
+    until(lambda: form.pair.predictions[0].name == "DAPI · tumour")
     viewer.add_image(np.zeros(real.shape, np.uint8), name="tumour HRPN")
     until(lambda: form.is_settled)
-    assert [one.name for one in form.pair.predictions] == ["tumour DAPI", "tumour HRPN"]
+    assert [one.name for one in form.pair.predictions] == ["DAPI · tumour", "tumour HRPN"]
 
 
 def test_any_two_images_of_one_size_are_a_pair(viewer, form, until):
@@ -152,9 +152,9 @@ def test_the_prediction_of_another_slide_is_not_ticked(viewer):
         for slide in compared_slides(title):
             show(viewer, slide)
     layers = list(viewer.layers)
-    real = next(layer for layer in layers if layer.name == "two QD")
+    real = next(layer for layer in layers if layer.name == "QD · two")
     assert slide_of(guess_real(layers)).source.name == "one.ome.tif"
-    assert [layer.name for layer in guess_predictions(real, layers)] == ["two.predicted QD"]
+    assert [layer.name for layer in guess_predictions(real, layers)] == ["QD · two.predicted"]
 
 
 def stained(names, source="tumour.ome.tif", shape=(60, 80)):
@@ -167,8 +167,8 @@ def stained(names, source="tumour.ome.tif", shape=(60, 80)):
         (("DAPI", "CD31"), None),
         (("DAPI", "CD31", "Ki67"), None),
         (("Channel 0", "Channel 1", "Channel 2"), None),
-        (("DAPI", "CD31", "Dextran"), "tumour Dextran"),
-        (("Dextran",), "tumour Dextran"),
+        (("DAPI", "CD31", "Dextran"), "Dextran · tumour"),
+        (("Dextran",), "Dextran · tumour"),
         (("DAPI",), None),
     ],
 )
@@ -192,13 +192,13 @@ def test_a_prediction_stands_alone_where_no_probe_was_imaged_until_one_is_chosen
     show(viewer, stained(("QD",), "tumour.predicted.ome.zarr"))
     until(lambda: len(form.predictions) == 1)
     assert (form.real, form.pair) == (None, None)
-    assert form.predictions[0].name == "tumour.predicted QD"
-    assert form.place.name == "tumour DAPI"
+    assert form.predictions[0].name == "QD · tumour.predicted"
+    assert form.place.name == "DAPI · tumour"
     assert "imaged probe" in form.note_label.text()
     # by hand, any layer may be real
-    form.real_box.value = viewer.layers["tumour DAPI"]
+    form.real_box.value = viewer.layers["DAPI · tumour"]
     until(lambda: form.pair is not None)
-    assert form.pair.real.layer == viewer.layers["tumour DAPI"]
+    assert form.pair.real.layer == viewer.layers["DAPI · tumour"]
     form.real_box.value = None
     until(lambda: form.pair is None)
     show(viewer, stained(("Dextran",), "other.ome.tif"))

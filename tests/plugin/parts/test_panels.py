@@ -82,7 +82,7 @@ def test_patches_follow_the_slide_until_the_user_says_otherwise_and_the_report_h
     )
     assert widget.report_choices(None).settings.patch_px is None
     widget.patch_box.value = 100
-    viewer.layers.remove("tumour.predicted QD")
+    viewer.layers.remove("QD · tumour.predicted")
     settle(widget)
     assert widget.patch_box.value == 100
     assert widget.report_choices(None).settings.patch_px == 100
@@ -95,7 +95,7 @@ def test_without_a_probe_distributions_show_the_prediction_alone(opened, viewer,
     assert widget._compared == []
     assert widget.histogram.nothing.startswith("There is no real image")
     names = {(violin.panel, violin.name) for violin in widget.violins.violins}
-    assert names == {("DAPI", "tumour"), ("CD31", "tumour"), ("QD", "tumour.predicted QD")}
+    assert names == {("DAPI", "tumour"), ("CD31", "tumour"), ("QD", "QD · tumour.predicted")}
     found = next(found for source, found in widget._patches if source.colour is not None)
     side = int(widget.patch_box.value)
     pixels = np.asarray(slides[1].levels[0][0])[:side, 128 : 128 + side]
@@ -106,14 +106,14 @@ def test_without_a_probe_penetration_is_that_of_the_prediction(opened, viewer, s
     without_probe(viewer, slides)
     widget = opened(PenetrationWidget)
     measure(widget)
-    assert {one.image for one in widget.profiles} == {"tumour.predicted QD"}
+    assert {one.image for one in widget.profiles} == {"QD · tumour.predicted"}
     show(viewer, slides[0])
     alone = [one.d50_um for one in widget.profiles if one.area == "tissue"]
     settle(widget)
     measure(widget)
     both = {one.image: one.d50_um for one in widget.profiles if one.area == "tissue"}
-    assert "tumour QD" in both
-    assert both["tumour.predicted QD"] == pytest.approx(alone[0], nan_ok=True)
+    assert "QD · tumour" in both
+    assert both["QD · tumour.predicted"] == pytest.approx(alone[0], nan_ok=True)
 
 
 @pytest.mark.parametrize("kind", [RoiCorrelationWidget, ThresholdMiouWidget])

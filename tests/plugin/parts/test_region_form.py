@@ -39,7 +39,7 @@ def look(viewer, tissue):
     def run():
         slide, _ = compared_slides(shape=(300, 400))
         show(viewer, slide)
-        real = compared_channel(viewer.layers["tumour QD"])
+        real = compared_channel(viewer.layers["QD · tumour"])
         tissue.look_at(real)
         return real
 

@@ -222,7 +222,7 @@ def test_without_a_whole_prediction_no_folder_is_asked_for(make_bar, viewer, mon
     predicted = viewer.layers[-1]
     predicted.metadata["napari_hrpn"]["prediction"] = {"complete": False}
     bar.write()
-    assert "'tumour.predicted QD' is not complete" in bar.message
+    assert "'QD · tumour.predicted' is not complete" in bar.message
     bar._pair_form.choose(viewer.layers[2], [])
     bar.write()
     assert bar.message == bar._pair_form.problem
@@ -286,7 +286,7 @@ def test_every_widget_that_compares_writes_it(kind, viewer, parent, monkeypatch,
     qtbot.waitUntil(lambda: widget.report.message == "enough.", timeout=WAIT_MS)
     (one, folder), regions = reported[0], int(kind is RoiCorrelationWidget)
     assert folder == parent
-    assert [image.name for image in one.predictions] == ["tumour.predicted QD", "tumour GANDA.predicted QD"]
+    assert [image.name for image in one.predictions] == ["QD · tumour.predicted", "QD · tumour GANDA.predicted"]
     assert one.tissue is not None
     assert one.glass is not None
     assert len(one.rois) == regions

@@ -45,7 +45,7 @@ def loose(name, shape=SHAPE):
         ("Predicted QD", True),
         ("prediction 2", True),
         ("GANDA result", True),
-        ("tumour QD", False),
+        ("QD · tumour", False),
         ("DAPI", False),
         ("", False),
     ],
@@ -85,7 +85,7 @@ def test_predictions_are_those_of_the_same_size_and_of_this_slide_first():
 
 
 def test_a_slide_without_a_probe_is_stood_for_by_its_stain_or_its_prediction():
-    nuclei, small, predicted = loose("tumour DAPI"), loose("other", (9, 9)), loose("tumour HRPN")
+    nuclei, small, predicted = loose("DAPI · tumour"), loose("other", (9, 9)), loose("tumour HRPN")
     assert stands_for_real([small, nuclei], [predicted]) is nuclei
     assert stands_for_real([small], [predicted]) is predicted
     assert stands_for_real([nuclei], []) is None

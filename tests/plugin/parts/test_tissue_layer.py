@@ -26,7 +26,7 @@ def tissue(viewer):
 def real(viewer):
     slide, _ = compared_slides()
     show(viewer, slide)
-    return compared_channel(viewer.layers["tumour QD"])
+    return compared_channel(viewer.layers["QD · tumour"])
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def layers(qtbot):
     slide, _ = compared_slides(shape=SHAPE)
     show(viewer, slide)
     made = MaskLayers(viewer)
-    made.viewer, made.real = viewer, compared_channel(viewer.layers["tumour QD"])
+    made.viewer, made.real = viewer, compared_channel(viewer.layers["QD · tumour"])
     yield made
     made.shut_down()
 
@@ -269,5 +269,5 @@ def test_drawn_labels_have_to_cover_the_slide(layers):
     whole = layers.viewer.add_labels(np.ones(SHAPE, int), scale=(0.5, 0.5), units=("um", "um"), name="whole")
     assert layers.drawn(whole, layers.real).shape == SHAPE
     half = layers.viewer.add_labels(np.ones((60, 80), int), scale=(0.5, 0.5), units=("um", "um"), name="half")
-    with pytest.raises(UserError, match="'half' do not cover 'tumour QD' from corner to corner"):
+    with pytest.raises(UserError, match="'half' do not cover 'QD · tumour' from corner to corner"):
         layers.drawn(half, layers.real)

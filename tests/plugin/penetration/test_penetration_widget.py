@@ -76,8 +76,8 @@ def widget(viewer, settle):
 
 def images(slides):
     return {
-        "tumour QD": np.asarray(slides[0].levels[0][2]),
-        "tumour.predicted QD": np.asarray(slides[1].levels[0][0]),
+        "QD · tumour": np.asarray(slides[0].levels[0][2]),
+        "QD · tumour.predicted": np.asarray(slides[1].levels[0][0]),
     }
 
 
@@ -92,7 +92,7 @@ def test_profiles_are_those_of_the_mask_that_is_shown(widget, viewer, slides, me
     widget.region_form.box.value = FRAME
     measure(widget)
     assert widget.message == ""
-    labels = viewer.layers["tumour QD vessels"]
+    labels = viewer.layers["vessels · QD · tumour"]
     factor = SHAPE[0] // labels.data.shape[0]
     assert factor == 2
     _, found = ndimage.label(labels.data, np.ones((3, 3)))
@@ -117,10 +117,10 @@ def test_blank_glass_is_taken_off_and_core_and_periphery_are_told_apart(widget, 
     assert {one.background for one in widget.profiles} == {100.0}
     tissue, core, periphery = widget.profiles[:3]
     assert tissue.n == core.n + periphery.n
-    vessels = viewer.layers["tumour QD vessels"].data > 0
+    vessels = viewer.layers["vessels · QD · tumour"].data > 0
     inside = region_on_grid(widget.tissue.mask, (2, 2), slice(0, SHAPE[0] // 2), slice(0, SHAPE[1] // 2))
     assert 0.5 < inside.mean() < 0.98
-    probe = on_the_grid(images(slides)["tumour QD"], 2) / 4
+    probe = on_the_grid(images(slides)["QD · tumour"], 2) / 4
     distance_um = edge_distance(vessels) * PIXEL_UM * 2
     (expected,) = penetration(distance_um, {"probe": probe}, inside, background={"probe": 100.0}, pixel_um=(1.0, 1.0))
     assert tissue.n == 4 * expected.n
@@ -137,16 +137,16 @@ def test_a_length_that_does_not_exist_is_told_with_its_reason(widget, viewer, se
     for title, pixels in (("flat", np.full(SHAPE, 9)), ("slow", slow)):
         show(viewer, slide_of_pixels(pixels[None].astype(np.uint16), f"tumour.{title}.predicted.ome.zarr", ("QD",)))
     settle(widget)
-    predicted = [viewer.layers[f"tumour.{title}.predicted QD"] for title in ("flat", "slow")]
-    widget.pair_form.choose(viewer.layers["tumour QD"], predicted)
+    predicted = [viewer.layers[f"QD · tumour.{title}.predicted"] for title in ("flat", "slow")]
+    widget.pair_form.choose(viewer.layers["QD · tumour"], predicted)
     widget.vessel_form.background_box.value = NONE
     widget.region_form.box.value = FRAME
     measure(widget)
     lengths = {row[0]: row[5] for row in widget.profile_table.texts()}
-    assert lengths == {"tumour QD": lengths["tumour QD"], predicted[0].name: "–", predicted[1].name: "–"}
+    assert lengths == {"QD · tumour": lengths["QD · tumour"], predicted[0].name: "–", predicted[1].name: "–"}
     told = widget.reason_label.text().replace("\u200b", "")
-    assert "tumour.flat.predicted QD, tissue: the signal does not fall with the distance" in told
-    assert "tumour.slow.predicted QD, tissue: the signal falls too little to have a decay length" in told
+    assert "QD · tumour.flat.predicted, tissue: the signal does not fall with the distance" in told
+    assert "QD · tumour.slow.predicted, tissue: the signal falls too little to have a decay length" in told
     saved = {row["image"]: row for row in widget.known["tables"]["penetration"]}
     assert saved[predicted[1].name]["decay_um"] is None
     assert "falls too little" in saved[predicted[1].name]["reason"]
@@ -175,7 +175,7 @@ def test_the_report_is_of_the_vessels_and_the_background_that_are_chosen(widget,
     assert (chosen.settings.vessels, chosen.settings.background) == (form.settings, 40)
     assert (form.settings.threshold, form.settings.smallest_um2) == (480, 33)
     drawn = discs(SHAPE, CENTRES[:2], 10)
-    layer = viewer.add_labels(drawn.astype(np.uint8), **place_of(viewer.layers["tumour QD"]))
+    layer = viewer.add_labels(drawn.astype(np.uint8), **place_of(viewer.layers["QD · tumour"]))
     settle(widget)
     form.mask_box.value = layer
     images = [ProbeImage(name, slide) for name, slide in zip(("real", "predicted"), slides, strict=True)]
@@ -231,7 +231,7 @@ def test_the_mask_lies_on_the_vessels_under_any_transform(widget, viewer, settle
     widget.vessel_form.find_button.native.click()
     settle(widget)
     assert "probe" not in widget.known
-    labels, stain = viewer.layers["tumour QD vessels"], viewer.layers["tumour CD31"]
+    labels, stain = viewer.layers["vessels · QD · tumour"], viewer.layers["CD31 · tumour"]
     for centre in CENTRES:
         place = labels.world_to_data(stain.data_to_world(centre))
         assert labels.data[tuple(np.round(place).astype(int))] == 1
@@ -244,12 +244,12 @@ def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, settle):
     widget.vessel_form.level_box.value = 5000
     widget.find_vessels()
     settle(widget)
-    assert not viewer.layers["tumour QD vessels"].data.any()
+    assert not viewer.layers["vessels · QD · tumour"].data.any()
     widget.vessel_form.level_box.value = 500
     widget.vessel_form.area_box.value = 50
     widget.find_vessels()
     settle(widget)
-    layer = viewer.layers["tumour QD vessels"]
+    layer = viewer.layers["vessels · QD · tumour"]
     assert ndimage.label(layer.data)[1] == len(CENTRES)
     widget.vessel_form.area_box.value = 5000
     widget.find_vessels()
@@ -261,7 +261,7 @@ def test_threshold_and_least_area_are_those_of_the_form(widget, viewer, settle):
 def test_an_edited_mask_is_used_from_then_on(widget, viewer, measure, settle):
     widget.region_form.box.value = FRAME
     measure(widget)
-    layer = viewer.layers["tumour QD vessels"]
+    layer = viewer.layers["vessels · QD · tumour"]
     # a vessel is rubbed out
     layer.brush_size = 40
     layer.paint(CENTRES[0] / 2, 0)
@@ -328,7 +328,7 @@ def test_the_table_is_linked_both_ways_to_the_viewer(widget, viewer, measure, se
     measure(widget)
     widget.tabs.setCurrentIndex(1)
     settle(widget)
-    table, stain = widget.vessel_table, viewer.layers["tumour CD31"]
+    table, stain = widget.vessel_table, viewer.layers["CD31 · tumour"]
     for centre, vessel in zip(CENTRES[np.argsort(CENTRES[:, 0])], widget.known["table"].vessels, strict=True):
         np.testing.assert_allclose((vessel.centroid_y_px, vessel.centroid_x_px), centre, atol=1)
         widget.mouse.clicked.emit(np.asarray(stain.data_to_world(centre + 3)))
@@ -352,7 +352,9 @@ def test_vessels_are_sorted_by_any_column(widget, measure):
     column = table.vessels.columns.index("tumour QD within 20 µm")
     table.sortByColumn(column, Qt.SortOrder.DescendingOrder)
     by_label = {
-        one.label: one.mean for one in widget.known["probe"].vessels if one.image == "tumour QD" and one.within_um == 20
+        one.label: one.mean
+        for one in widget.known["probe"].vessels
+        if one.image == "QD · tumour" and one.within_um == 20
     }
     assert [table.vessels.label_at(row) for row in range(4)] == sorted(by_label, key=by_label.get, reverse=True)
 
@@ -360,13 +362,13 @@ def test_vessels_are_sorted_by_any_column(widget, measure):
 def test_the_probe_around_a_vessel_is_the_mean_of_its_pixels(widget, viewer, slides, measure):
     widget.region_form.box.value = FRAME
     measure(widget)
-    mask = viewer.layers["tumour QD vessels"].data > 0
+    mask = viewer.layers["vessels · QD · tumour"].data > 0
     nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
     distance = edge_distance(mask) * PIXEL_UM * 2
     labels = ndimage.label(mask, np.ones((3, 3)))[0][tuple(nearest)]
-    sums = on_the_grid(images(slides)["tumour QD"], 2)
+    sums = on_the_grid(images(slides)["QD · tumour"], 2)
     for one in widget.known["probe"].vessels:
-        if one.image == "tumour QD":
+        if one.image == "QD · tumour":
             near = (labels == one.label) & (distance > 0) & (distance <= one.within_um)
             assert one.n == 4 * near.sum()
             np.testing.assert_allclose(one.mean, sums[near].sum() / one.n)
@@ -378,7 +380,7 @@ def test_densities_are_counts_per_area(widget, measure, viewer):
     mm2 = SHAPE[0] * SHAPE[1] * PIXEL_UM**2 / 1e6
     rows = {row[0]: row for row in widget.density_table.texts()}
     assert rows["Vessels"][1:3] == [f"{number(4 / mm2)} per mm²", "4"]
-    mask = viewer.layers["tumour QD vessels"].data > 0
+    mask = viewer.layers["vessels · QD · tumour"].data > 0
     assert rows["Vessel area"][1] == f"{mask.mean():.2%}"
     assert rows["Nuclei"][2] == f"{widget.known['nuclei'].n:,}"
     np.testing.assert_allclose(widget.known["nuclei"].tissue_mm2, mm2)
@@ -388,7 +390,7 @@ def test_subareas_hold_the_pixels_of_their_bands(widget, viewer, settle, measure
     measure(widget)
     widget.subarea_button.native.click()
     settle(widget)
-    layer = viewer.layers["tumour QD subareas"]
+    layer = viewer.layers["subareas · QD · tumour"]
     tissue = widget.profiles[0]
     assert [4 * int((layer.data == label).sum()) for label in range(1, 5)] == [band.n for band in tissue.bands]
     assert list(layer.features["subarea"][1:]) == ["0 to 10 µm", "10 to 30 µm", "30 to 60 µm", "more than 60 µm"]
@@ -396,10 +398,10 @@ def test_subareas_hold_the_pixels_of_their_bands(widget, viewer, settle, measure
     widget.subarea_box.value = EDGE
     widget.subarea_button.native.click()
     settle(widget)
-    assert layer is viewer.layers["tumour QD subareas"]
+    assert layer is viewer.layers["subareas · QD · tumour"]
     assert list(layer.features["subarea"]) == ["none", "core", "periphery, 200 µm"]
     corner = layer.data_to_world(np.array(layer.data.shape) - 0.5)
-    expected = viewer.layers["tumour QD"].data_to_world(np.array(SHAPE) - 0.5)
+    expected = viewer.layers["QD · tumour"].data_to_world(np.array(SHAPE) - 0.5)
     np.testing.assert_allclose(corner, expected, atol=PIXEL_UM * SHAPE[0] / layer.data.shape[0])
     shares = [(layer.data == label).sum() for label in (1, 2)]
     core, periphery = widget.profiles[1:3]
@@ -439,23 +441,23 @@ def test_tables_are_saved(widget, measure, tmp_path, monkeypatch):
 def test_nothing_is_measured_twice_and_former_choices_come_back(widget, viewer, measure, settle):
     measure(widget)
     before = widget.known["probe"]
-    data = viewer.layers["tumour QD vessels"].data
+    data = viewer.layers["vessels · QD · tumour"].data
     widget.vessel_form.area_box.value = 5000
     measure(widget)
-    assert not viewer.layers["tumour QD vessels"].data.any()
+    assert not viewer.layers["vessels · QD · tumour"].data.any()
     widget.vessel_form.area_box.value = 20
     settle(widget)
     assert widget.known["probe"] is before
-    np.testing.assert_array_equal(viewer.layers["tumour QD vessels"].data, data)
+    np.testing.assert_array_equal(viewer.layers["vessels · QD · tumour"].data, data)
     measure(widget)
     assert "Nothing has changed" in widget.message
 
 
 def test_the_real_channel_alone_is_enough(widget, viewer, measure, settle):
-    del viewer.layers["tumour.predicted QD"]
+    del viewer.layers["QD · tumour.predicted"]
     settle(widget)
     measure(widget)
-    assert {one.image for one in widget.profiles} == {"tumour QD"}
+    assert {one.image for one in widget.profiles} == {"QD · tumour"}
 
 
 def test_a_slide_without_a_pixel_size_is_refused_in_a_sentence(widget, viewer, measure, settle, slides):
@@ -486,7 +488,7 @@ def test_in_a_window_a_click_selects_a_vessel_and_closing_it_ends_all(
     widget = PenetrationWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Penetration")
     measure(widget)
-    assert "tumour QD vessels" in [layer.name for layer in viewer.layers]
+    assert "vessels · QD · tumour" in [layer.name for layer in viewer.layers]
     widget.tabs.setCurrentIndex(1)
     widget.vessel_table.isVisible = lambda: True
     click(viewer, CENTRES[1] * PIXEL_UM)

@@ -65,8 +65,8 @@ def test_added_checkpoints_are_shown_with_their_uncertainty_and_opened_again(
     assert not is_single_channel(uncertain)
 
     predicted, shown = (attributes for _, attributes, _ in slide_layers(stored))
-    assert predicted["name"] == "real predicted QD (tiny and 1 more)"
-    assert (shown["name"], shown["visible"]) == (f"{predicted['name']}, uncertainty", False)
+    assert predicted["name"] == "predicted QD (tiny and 1 more) · real"
+    assert (shown["name"], shown["visible"]) == (f"uncertainty · {predicted['name']}", False)
     assert shown["colormap"] == uncertain.colormap.name == "viridis"
 
     form.clear()

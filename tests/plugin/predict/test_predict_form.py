@@ -225,6 +225,33 @@ def test_a_plane_that_is_given_is_shown_and_predicted(
     assert engine.calls[0]["slide"].z == 4
 
 
+def test_another_image_and_the_maximum_are_shown_in_layers_of_their_own(
+    make_napari_viewer_proxy, qtbot, engine, open_widget, tmp_path, show
+):
+    path, random = tmp_path / "two.ome.tif", np.random.default_rng(0)
+    pixels = [random.integers(5, 90, shape).astype(np.uint8) for shape in ((5, 2, 60, 70), (3, 40, 50))]
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for image, axes, names in zip(pixels, ("ZCYX", "CYX"), (["DAPI", "CD31"], ["DAPI", "CD31", "QD"]), strict=True):
+            file.write(image, photometric="minisblack", metadata={"axes": axes, "Channel": {"Name": names}})
+    viewer = make_napari_viewer_proxy()
+    show(viewer, open_slide(path, series=0, z=2))
+    form = open_widget(viewer).slide_form
+    qtbot.waitUntil(lambda: form.plane.boxes["series"].max == 1, timeout=WAIT_MS)
+    form.plane.maximum_box.value = True
+    assert form.slide_box.current_choice == "two (z max)"
+    np.testing.assert_array_equal(viewer.layers["CD31 · two (z max)"].data, pixels[0].max(axis=0)[1])
+    assert not form.plane.boxes["z"].enabled
+    form.plane.maximum_box.value = False
+    assert form.slide_box.current_choice == "two (z 2)"
+    assert [layer.visible for layer in viewer.layers] == [True, True, False, False]
+    form.plane.boxes["series"].value = 1
+    assert form.slide_box.current_choice == "two (image 1)"
+    assert len(viewer.layers) == 7
+    np.testing.assert_array_equal(viewer.layers["QD · two (image 1)"].data, pixels[1][2])
+    form.plane.boxes["series"].value = 0
+    assert form.current_slide().shape == (60, 70)
+
+
 def test_what_is_folded_away_does_not_get_the_tab_key(widget):
     fold = widget.settings_form.fold
     box = widget.settings_form.fields["core"].native

@@ -40,7 +40,7 @@ def test_the_layer_is_there_at_once_and_lies_on_the_slide(
     widget = open_widget(viewer)
     widget.predict()
     layer, reference = widget.layer, viewer.layers[0]
-    assert layer.name == "tumour 7 predicted QD (tiny)"
+    assert layer.name == "predicted QD (tiny) · tumour 7"
     assert layer in viewer.layers
     for corner in ((0, 0), (SHAPE[0] - 1, 0), (13, SHAPE[1] - 1)):
         np.testing.assert_allclose(layer.data_to_world(corner), reference.data_to_world(corner))
@@ -131,7 +131,7 @@ def test_cancel_keeps_tiles_and_predict_goes_on(widget, viewer, qtbot, engine, w
     engine.let()
     wait_for(widget, running=False)
     assert len(set(engine.order)) == len(engine.order) == TILES
-    assert [other.name for other in viewer.layers].count("tumour 7 predicted QD (tiny)") == 1
+    assert [other.name for other in viewer.layers].count("predicted QD (tiny) · tumour 7") == 1
     assert np.all(np.asarray(layer.data[0][:, :]) > 0)
 
 
@@ -144,8 +144,8 @@ def test_other_settings_get_a_store_of_their_own_unless_the_user_replaces(widget
     run_to_end(widget)
     assert widget.message.endswith("tumour 7.predicted-tiny-2.ome.zarr")
     assert [layer.name for layer in viewer.layers[3:]] == [
-        "tumour 7 predicted QD (tiny)",
-        "tumour 7 predicted QD (tiny) 2",
+        "predicted QD (tiny) · tumour 7",
+        "predicted QD (tiny) 2 · tumour 7",
     ]
     widget.settings_form.fields["precision"].value = "fp16"
     widget.replace_box.value = True
@@ -175,7 +175,7 @@ def test_two_checkpoints_on_one_slide_have_names_and_colours_of_their_own(
     stores = [Path(prediction_facts(layer)["path"]) for layer in (first, second)]
     assert stores[0].name == "tumour 7.predicted.ome.zarr"
     assert stores[1].name == "tumour 7.predicted-HRPN_ 'a_b' of many tumours with a very.ome.zarr"
-    assert second.name == "tumour 7 predicted QD (HRPN: 'a/b' of many tumours with a very…)"
+    assert second.name == "predicted QD (HRPN: 'a/b' of many tumours with a very…) · tumour 7"
     assert layer_colour(first) != layer_colour(second)
     for layer, store in zip((first, second), stores, strict=True):
         assert prediction_record(store).colour == layer_colour(layer)
@@ -287,8 +287,8 @@ def test_the_views_compare_the_real_with_the_predicted_probe(widget, viewer, run
     other = tmp_path / "other.ome.tif"
     other.write_bytes(slide_file.read_bytes())
     show(viewer, open_slide(other), visible=False)
-    assert newest_prediction(viewer, viewer.layers["other QD"]) is None
-    for name in ("other DAPI", "other CD31", "other QD"):
+    assert newest_prediction(viewer, viewer.layers["QD · other"]) is None
+    for name in ("DAPI · other", "CD31 · other", "QD · other"):
         viewer.layers.remove(name)
     real.contrast_limits = (4, 44)
     assert tuple(predicted.contrast_limits) == (4, 44)

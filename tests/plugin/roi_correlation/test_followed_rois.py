@@ -48,7 +48,7 @@ def form(viewer, qtbot):
 
 @pytest.fixture
 def real(viewer):
-    return compared_channel(viewer.layers["tumour QD"])
+    return compared_channel(viewer.layers["QD · tumour"])
 
 
 @pytest.fixture

@@ -64,14 +64,14 @@ def test_it_fits_in_the_background_and_adds_the_calibrated_layer(widget, viewer,
     assert line.startswith("real = ")
     assert line.endswith(" x predicted")
     assert test.startswith("R2 in regions that are left out: ")
-    assert kept == "Not kept in a file, as 'tumour 3 HRPN predicted QD' is no prediction of this program."
-    layer = viewer.layers["tumour 3 HRPN predicted QD, calibrated"]
+    assert kept == "Not kept in a file, as 'QD · tumour 3 HRPN predicted' is no prediction of this program."
+    layer = viewer.layers["calibrated · QD · tumour 3 HRPN predicted"]
     slope, offset = fitted(pixels)
     shown = np.asarray(layer.data[0])
     np.testing.assert_allclose(shown, slope * pixels[2].astype(float) + offset, rtol=0.05, atol=20)
     assert shown.dtype == np.float32
-    np.testing.assert_array_equal(layer.scale, viewer.layers["tumour 3 HRPN predicted QD"].scale)
-    assert not viewer.layers["tumour 3 HRPN predicted QD"].visible
+    np.testing.assert_array_equal(layer.scale, viewer.layers["QD · tumour 3 HRPN predicted"].scale)
+    assert not viewer.layers["QD · tumour 3 HRPN predicted"].visible
     assert viewer.layers.selection.active.name == "mine"
     assert viewer.layers.index(layer) < viewer.layers.index(viewer.layers["mine"])
     # the table keeps its numbers: nothing was ticked
@@ -86,7 +86,7 @@ def test_a_calibrated_layer_that_is_ticked_is_measured_outside_of_its_regions(
 ):
     drawn_fields(widget)
     press(widget, settle)
-    layer = viewer.layers["tumour 3 HRPN predicted QD, calibrated"]
+    layer = viewer.layers["calibrated · QD · tumour 3 HRPN predicted"]
     widget.pair_form.choose(widget.pair_form.real.layer, [getattr(layer, "__wrapped__", layer)])
     viewer.add_shapes([box(*FIELDS[0]), box(0, 500, 600, 640)], name="others", **PLACE)
     settle(widget)
@@ -140,7 +140,7 @@ def test_a_prediction_on_disk_keeps_its_calibration_and_opens_with_it(
     # opened again, beside the prediction and hidden
     viewer.layers.clear()
     plain, calibrated = viewer.open(str(store), plugin="napari-hrpn")
-    assert calibrated.name == f"{plain.name}, calibrated"
+    assert calibrated.name == f"calibrated · {plain.name}"
     assert [is_calibrated(plain), is_calibrated(calibrated)] == [False, True]
     assert [plain.visible, calibrated.visible] == [True, False]
     expected = facts["offset"] + facts["slope"] * pixels[2].astype(float)

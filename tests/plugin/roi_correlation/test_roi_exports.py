@@ -39,7 +39,7 @@ def exported(pixels, make_slide):
     _, real, first, second = pixels
     images = [
         ProbeImage(name, make_slide([each], ("QD",), f"/slides/{name}.ome.tif"))
-        for name, each in (("tumour QD", real), ("tumour HRPN", first), ("tumour GANDA", second))
+        for name, each in (("QD · tumour", real), ("tumour HRPN", first), ("tumour GANDA", second))
     ]
     compared = roi_images(images[0], tuple(images[1:]))
     inside = np.ones((90, 120), bool)

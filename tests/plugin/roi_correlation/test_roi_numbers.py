@@ -36,7 +36,7 @@ def exported(pixels):
     """Three regions of two predictions on pixels that are not square; the last region was placed at random."""
     images = [
         ProbeImage(name, slide_of_pixels(image[None], f"/slides/{name}.tif", ("QD",), WIDTHS))
-        for name, image in zip(("tumour QD", "tumour HRPN", "tumour GANDA"), pixels[1:], strict=True)
+        for name, image in zip(("QD · tumour", "tumour HRPN", "tumour GANDA"), pixels[1:], strict=True)
     ]
     compared, rows = roi_images(images[0], tuple(images[1:])), []
     for index, (name, sides) in enumerate(BOXES.items()):

@@ -191,7 +191,7 @@ def test_without_a_tissue_the_frame_is_measured_and_it_is_told_why(viewer, settl
     for slide in slides:
         show(viewer, slide)
     settle(widget)
-    widget.pair_form.choose(viewer.layers["tumour QD"], [viewer.layers["tumour.predicted QD"]])
+    widget.pair_form.choose(viewer.layers["QD · tumour"], [viewer.layers["QD · tumour.predicted"]])
     settle(widget)
     assert widget.region_form.title == "Tissue"
 
@@ -249,7 +249,7 @@ def test_several_predictions_have_rows_and_curves_and_one_is_shown(widget, viewe
     settle(widget)
     in_frame(widget, settle)
     rows = widget.numbers.texts()
-    assert [row[0] for row in rows if row[1] == "region"] == ["tumour.predicted QD", "tumour GANDA"]
+    assert [row[0] for row in rows if row[1] == "region"] == ["QD · tumour.predicted", "tumour GANDA"]
     threshold = widget.threshold_form.threshold
     assert tuple(rows[-1][index] for index in (2, 3, 6)) == expected(real, worse, threshold)
     assert [curve.colour for curve in widget.curves.curves] == ["#56b4e9", "#e69f00"]
@@ -335,7 +335,7 @@ def test_the_layer_goes_and_comes_back(widget, viewer, settle):
 
 
 def test_without_a_pair_nothing_is_shown(widget, viewer, settle):
-    viewer.layers.remove("tumour.predicted QD")
+    viewer.layers.remove("QD · tumour.predicted")
     settle(widget)
     assert NAME not in [layer.name for layer in viewer.layers]
     assert widget.numbers.rowCount() == 0
@@ -350,7 +350,7 @@ def test_pixels_that_are_no_numbers_are_told_in_a_sentence(viewer, widget, settl
     bad = np.full(SHAPE, np.nan, np.float32)
     layer = viewer.add_image(bad, name="bad", contrast_limits=(0, 1), scale=(0.5, 0.5), units=("um", "um"))
     settle(widget)
-    widget.pair_form.choose(viewer.layers["tumour QD"], [layer])
+    widget.pair_form.choose(viewer.layers["QD · tumour"], [layer])
     settle(widget)
     assert "finite" in widget.message
     assert notifications == []

@@ -390,7 +390,7 @@ def test_regions_are_drawn_on_the_selected_slide(table, add, viewer, qtbot, stai
     count = len(viewer.layers)
     # drawing goes on where it can be seen
     other = viewer.open(str(stained_file), plugin="napari-hrpn")
-    own = [layer for layer in viewer.layers if layer.name.startswith("two")]
+    own = [layer for layer in viewer.layers if layer.name.endswith("· two")]
     assert not any(layer.visible for layer in own)
     table.draw_button.click()
     assert [layer.visible for layer in (*own, *other)] == [True] * 3 + [False] * 3

@@ -84,7 +84,7 @@ def test_a_prediction_that_is_opened_is_one_and_lies_on_its_slide(
     shown[2].contrast_limits = (10, 90)
     (layer,) = viewer.open(str(predict()), plugin="napari-hrpn")
     assert is_prediction(layer)
-    assert layer.name == "tumour predicted QD (HRPN)"
+    assert layer.name == "predicted QD (HRPN) · tumour"
     assert layer_colour(layer) == prediction_facts(layer)["colour"]
     assert all(other.visible for other in shown)
     qtbot.waitUntil(lambda: hatch_of(viewer, layer) is not None, timeout=WAIT_MS)

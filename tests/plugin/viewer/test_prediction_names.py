@@ -19,11 +19,11 @@ def test_any_title_is_a_part_of_a_file_name(title, name):
     assert file_title(title) == name
 
 
-def test_a_layer_is_called_after_slide_target_and_checkpoint():
-    assert prediction_name("tumour 3.predicted", "predicted QD", "HRPN") == "tumour 3 predicted QD (HRPN)"
-    assert prediction_name("tumour 3.predicted-HRPN", "predicted QD", "HRPN") == "tumour 3 predicted QD (HRPN)"
-    assert prediction_name("tumour 3.predicted-HRPN-2", "predicted QD", "HRPN") == "tumour 3 predicted QD (HRPN) 2"
-    assert prediction_name("a.predicted-run-5", "predicted QD", "run-5") == "a predicted QD (run-5)"
-    assert prediction_name("by hand", "QD", "HRPN") == "by hand predicted QD (HRPN)"
-    assert prediction_name("tumour.predicted", "QD", "") == "tumour.predicted QD"
-    assert prediction_name("a.predicted", "QD", "x" * 99) == f"a predicted QD ({'x' * 39}…)"
+def test_a_layer_is_called_after_target_checkpoint_and_slide():
+    assert prediction_name("tumour 3.predicted", "predicted QD", "HRPN") == "predicted QD (HRPN) · tumour 3"
+    assert prediction_name("tumour 3.predicted-HRPN", "predicted QD", "HRPN") == "predicted QD (HRPN) · tumour 3"
+    assert prediction_name("tumour 3.predicted-HRPN-2", "predicted QD", "HRPN") == "predicted QD (HRPN) 2 · tumour 3"
+    assert prediction_name("a.predicted-run-5", "predicted QD", "run-5") == "predicted QD (run-5) · a"
+    assert prediction_name("by hand", "QD", "HRPN") == "predicted QD (HRPN) · by hand"
+    assert prediction_name("tumour.predicted", "QD", "") == "QD · tumour.predicted"
+    assert prediction_name("a.predicted", "QD", "x" * 99) == f"predicted QD ({'x' * 39}…) · a"

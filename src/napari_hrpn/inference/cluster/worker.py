@@ -68,7 +68,7 @@ class SlideReference:
 
     source: Location  # As `open_slide` takes it
     series: int  # Which image of the file
-    z: int | None
+    z: int | str | None
     t: int | None
     given_um: tuple[float, float] | None  # The pixel size that the user gave; None for the file's own
     # Identity of the slide, as `slide_identity` gives it; None before the slide has been planned

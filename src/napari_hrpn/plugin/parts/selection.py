@@ -206,8 +206,10 @@ def guess_predictions(real: Image, others: Sequence[Image]) -> list[Image]:
 
 
 def _names(layer: Image) -> tuple[str, ...]:
-    slide = slide_of(layer)
-    return (layer.name,) if slide is None else (layer.name, slide.source.name)
+    """Name of a layer, and of the file that it shows."""
+    slide, store = slide_of(layer), prediction_facts(layer).get("path")
+    files = (*(() if slide is None else (slide.source.name,)), *(() if store is None else (Path(store).name,)))
+    return layer.name, *files
 
 
 class _SharedChoice(QObject):

@@ -11,7 +11,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_hrpn.analysis import tissue_mask
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.selection import stained_slide
-from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide
+from napari_hrpn.plugin.viewer import KEY, coarse_placement, is_same_slide, layer_name
 from napari_hrpn.slides import RegionMask, guess_roles
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Tissue(QObject):
             self._viewer.add_labels(
                 self._found.mask.astype(np.uint8),
                 **coarse_placement(self._real.layer, self._found.downsample),
-                name=f"{self._real.name} tissue",
+                name=layer_name("tissue", self._real.name),
                 opacity=0.4,
                 metadata={KEY: {_TISSUE: self._real.slide, "downsample": self._found.downsample}},
             )

@@ -14,7 +14,7 @@ from qtpy.QtCore import QObject, Signal
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.parts.measure_bar import who
 from napari_hrpn.plugin.parts.messages import UserError
-from napari_hrpn.plugin.viewer import KEY, coarse_placement
+from napari_hrpn.plugin.viewer import KEY, coarse_placement, layer_name
 from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 
@@ -99,7 +99,7 @@ class MaskLayers(QObject):
             layer = self._viewer.add_labels(
                 pixels,
                 **coarse_placement(real.layer, vessels.downsample),
-                name=f"{real.name} vessels",
+                name=layer_name("vessels", real.name),
                 opacity=_OPACITY,
                 colormap=DirectLabelColormap(color_dict={0: "transparent", None: _VESSEL_COLOUR}),
                 metadata={KEY: {_VESSELS: who(real.slide)}},
@@ -111,7 +111,7 @@ class MaskLayers(QObject):
         colours: dict[int | None, str] = dict(enumerate(_SUBAREA_COLOURS[: len(subareas.names)], start=1))
         look = {
             **coarse_placement(real.layer, subareas.downsample),
-            "name": f"{real.name} subareas",
+            "name": layer_name("subareas", real.name),
             "features": {"index": [0, *colours], "subarea": ["none", *subareas.names]},
             "colormap": DirectLabelColormap(color_dict=colours | {0: "transparent", None: "transparent"}),
             "metadata": {KEY: {_SUBAREAS: who(real.slide)}},

@@ -1,4 +1,4 @@
-"""Fields of *Predict QD*: pixel size, plane of a stack, checkpoint, and settings."""
+"""Fields of *Predict QD*: pixel size, checkpoint, and settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from magicgui.widgets import ComboBox, LineEdit, PushButton, SpinBox
+from magicgui.widgets import ComboBox, LineEdit, PushButton
 from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from napari_hrpn.models import Checkpoint
     from napari_hrpn.plugin.predict.job import ReadCheckpoint
-    from napari_hrpn.slides import SeriesInfo, Slide
 
 _NUMBER = r"\d+(?:[.,]\d+)?|[.,]\d+"
 _SIZES = re.compile(rf"\s*({_NUMBER})\s*(?:µm|um)?\s*(?:[x×]\s*({_NUMBER})\s*(?:µm|um)?\s*)?", re.IGNORECASE)
@@ -84,65 +83,6 @@ def _words(size_um: tuple[float, float] | None) -> str:
         return ""
     height, width = size_um
     return f"{height:.6g} µm" if height == width else f"{height:.6g} x {width:.6g} µm"
-
-
-class PlaneField:
-    """Fields for z and t of a slide from a stack or a time series; hidden for other slides.
-
-    `chosen` carries z and t, each None if there is only one; `refused` carries the sentence of an error.
-    """
-
-    chosen = Signal(object, object)
-    refused = Signal(str)
-
-    def __init__(self) -> None:
-        self._slide: Slide | None = None
-        self._reading = NewestTask()
-        self.boxes = {
-            "z": SpinBox(label="z", max=0, tooltip="Plane of the stack, from 0"),
-            "t": SpinBox(label="t", max=0, tooltip="Point in time, from 0"),
-        }
-        self.row = field_row("Plane", list(self.boxes.values()), labels=True)
-        for box in self.boxes.values():
-            # a plane is opened only once its number is typed completely
-            box.native.setKeyboardTracking(False)
-            box.changed.connect(self._choose)
-
-    def show_slide(self, slide: Slide | None) -> None:
-        """Show the plane of a slide."""
-        before, self._slide = self._slide, slide
-        is_other = before is None or slide is None or (before.source, before.series) != (slide.source, slide.series)
-        shown = {axis: getattr(slide, axis) for axis in self.boxes if getattr(slide, axis, None) is not None}
-        self.row.visible = bool(shown)
-        for axis, box in self.boxes.items():
-            box.visible = axis in shown
-            index = shown.get(axis, 0)
-            with box.changed.blocked():
-                box.max = index if is_other else max(index, box.max)
-                box.value = index
-        if slide is not None and shown and is_other:
-            from napari_hrpn.slides import list_series
-
-            self._reading.do(once(list_series, slide.source), self._take, self._fail)
-
-    def abandon(self) -> None:
-        """Stop reading before the widget is deleted."""
-        self._reading.abandon()
-
-    def _take(self, images: tuple[SeriesInfo, ...]) -> None:
-        for info in images:
-            if self._slide is not None and info.index == self._slide.series:
-                for axis, count in (("z", info.z_planes), ("t", info.timepoints)):
-                    self.boxes[axis].max = count - 1
-                    self.boxes[axis].label = f"{axis} (0 to {count - 1})"
-
-    def _fail(self, error: BaseException) -> None:
-        self.refused.emit(sentence_of(error))
-
-    def _choose(self) -> None:
-        if self._slide is not None:
-            z, t = (box.value if getattr(self._slide, axis) is not None else None for axis, box in self.boxes.items())
-            self.chosen.emit(z, t)
 
 
 class CheckpointField:

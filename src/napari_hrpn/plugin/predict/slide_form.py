@@ -11,7 +11,8 @@ from psygnal import Signal
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.forms import NO_CHOICE, align_titles, combo_box, form_rows, offer
 from napari_hrpn.plugin.parts.messages import UserError
-from napari_hrpn.plugin.predict.fields import PixelSizeField, PlaneField
+from napari_hrpn.plugin.predict.fields import PixelSizeField
+from napari_hrpn.plugin.predict.plane_field import PlaneField
 from napari_hrpn.plugin.viewer import (
     channel_of,
     give_pixel_size,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Slide
 
 _LOOSE_LAYERS = "layers"
-_ROLE_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
+_STAIN_TITLES = {"nuclei": "Nuclei", "vessels": "Vessels"}
 SLIDE_TOOLTIP = "Open slide to predict, or any image layers, for which you choose what they show"
 _TOOLTIPS = {
     "nuclei": "Channel that shows the cell nuclei, such as DAPI or Hoechst",
@@ -69,7 +70,7 @@ class SlideForm:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
-        self._input_roles: tuple[str, ...] = ()
+        self._roles: tuple[tuple[str, ...], str] = (), ""
         self._offered: Slide | None = None
         self._kept: dict[tuple[object, int], dict[str, int | None]] = {}
         self._sized: object = None
@@ -86,7 +87,7 @@ class SlideForm:
         self._soon = soon(self.rows.native, self._follow)
         for event in self._viewer_events():
             event.connect(self._layers_changed)
-        self.set_input_roles(("nuclei", "vessels"))
+        self.set_roles(("nuclei", "vessels"), "probe")
         self._follow()
 
     def disconnect_viewer(self) -> None:
@@ -96,17 +97,18 @@ class SlideForm:
         for event in self._viewer_events():
             event.disconnect(self._layers_changed)
 
-    def set_input_roles(self, roles: Sequence[str]) -> None:
-        """Show a field for each channel that a checkpoint needs."""
-        if tuple(roles) == self._input_roles:
+    def set_roles(self, roles: Sequence[str], target: str) -> None:
+        """Show a field for each channel that a checkpoint needs, and one for the real channel that it predicts."""
+        if (tuple(roles), target) == self._roles:
             return
-        self._input_roles = tuple(roles)
+        self._roles = tuple(roles), target
         for box in self.role_boxes.values():
             self.rows.remove(box)
         self.role_boxes = {}
         for role in (*(role for role in roles if role != "probe"), "probe"):
             tooltip = _TOOLTIPS.get(role, f"Channel that shows {role}")
-            self.role_boxes[role] = box = combo_box(tooltip, title=_ROLE_TITLES.get(role, role))
+            title = f"Real {target}" if role == "probe" else _STAIN_TITLES.get(role, role)
+            self.role_boxes[role] = box = combo_box(tooltip, title=title)
             box.changed.connect(self._keep_roles)
             self.rows.append(box)
         align_titles(self.rows)
@@ -154,7 +156,7 @@ class SlideForm:
         reference = self.reference_layer()
         if reference is None:
             raise UserError("There is no slide: open one, for example by dropping its file on the viewer.")
-        roles = {role: self.role_boxes[role].value for role in self._input_roles}
+        roles = {role: self.role_boxes[role].value for role in self._roles[0]}
         for role, channel in roles.items():
             if channel is None:
                 raise UserError(f"Choose the channel that shows the {role}.")
@@ -179,12 +181,12 @@ class SlideForm:
             self.refused.emit(str(error))
         self.refresh()
 
-    def _show_plane(self, z: int | None, t: int | None) -> None:
+    def _show_plane(self, series: int, z: int | str | None, t: int | None) -> None:
         slide = self.current_slide()
         if slide is None:
             return
         try:
-            self._offered = show_plane(self._viewer, slide, z, t)
+            self._offered = show_plane(self._viewer, slide, series, z, t)
         except SlideError as error:
             self.refused.emit(str(error))
             return

@@ -212,7 +212,7 @@ class PredictWidget(DockedWidget):
     def _update_form(self) -> None:
         read = self.checkpoint_form.chosen
         if read is not None:
-            self.slide_form.set_input_roles(read.checkpoint.card.stains)
+            self.slide_form.set_roles(read.checkpoint.card.stains, read.checkpoint.card.target)
             self.settings_form.offer_comparison(read.members)
         self._suggest_for_phantoms()
         job = None

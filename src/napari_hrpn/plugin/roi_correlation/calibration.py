@@ -13,7 +13,16 @@ from napari_hrpn.analysis import ProbeImage, calibrate_prediction, calibration_p
 from napari_hrpn.plugin.parts.measure_bar import step
 from napari_hrpn.plugin.parts.report_button import LOOKING_FOR_TISSUE
 from napari_hrpn.plugin.roi_correlation.colocalization_layer import add_below_regions
-from napari_hrpn.plugin.viewer import calibrated_layer, is_calibrated, placement, share_contrast, slide_of
+from napari_hrpn.plugin.viewer import (
+    calibrated_layer,
+    is_calibrated,
+    is_same_slide,
+    layer_name,
+    placement,
+    share_contrast,
+    slide_of,
+)
+from napari_hrpn.plugin.viewer.slides_as_layers import CALIBRATED
 from napari_hrpn.slides import SlideError, prediction_record
 
 if TYPE_CHECKING:
@@ -115,10 +124,11 @@ class Calibrator(QObject):
 
     def _show(self, found: _Calibrated, real: ComparedChannel, prediction: ComparedChannel) -> None:
         data, attributes, _ = found.layer
-        name = f"{prediction.name}, calibrated"
-        for former in [layer for layer in self._viewer.layers if layer.name == name and is_calibrated(layer)]:
-            self._viewer.layers.remove(former)
-        shown = {**attributes, **placement(prediction.layer), "colormap": prediction.layer.colormap, "name": name}
+        for former in [layer for layer in self._viewer.layers if is_calibrated(layer)]:
+            if (slide := slide_of(former)) is not None and is_same_slide(slide, prediction.slide):
+                self._viewer.layers.remove(former)
+        shown = {**attributes, **placement(prediction.layer), "colormap": prediction.layer.colormap}
+        shown["name"] = layer_name(CALIBRATED, prediction.name)
         layer = add_below_regions(self._viewer, data, **shown)
         share_contrast(layer, real.layer)
         # additive layers on each other would turn white

@@ -12,7 +12,7 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject
 
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.plugin.viewer import placement
+from napari_hrpn.plugin.viewer import layer_name, placement
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -42,7 +42,7 @@ class ColocalizationLayer(QObject):
         if self.layer is not None and (self.layer not in self._viewer.layers or self._real is not real.layer):
             self.shut_down()
         self._levels = [(level.arrays[0], level.arrays[1 + which]) for level in images.levels]
-        name = f"co-localisation {real.name} × {predicted.name}"
+        name = layer_name("co-localisation", f"{real.name} × {predicted.name}")
         if self.layer is not None:
             self.layer.name = name
             self._update()

@@ -21,13 +21,13 @@ from napari_hrpn.plugin.viewer.open_slides import (
     is_prediction,
     is_same_slide,
     layer_colour,
+    layer_name,
     layers_of,
     make_room,
     prediction_facts,
     prediction_name,
     predictions_in,
     replace_slide,
-    show_plane,
     slide_label,
     slide_of,
     slide_title,
@@ -44,7 +44,7 @@ from napari_hrpn.plugin.viewer.predictions import (
     uncertainty_of,
     update_hatch,
 )
-from napari_hrpn.plugin.viewer.pyramids import LiveLevels, Plane, grow, redrawing, shown_layers
+from napari_hrpn.plugin.viewer.pyramids import LiveLevels, Plane, grow, redrawing, show_plane, shown_layers
 from napari_hrpn.plugin.viewer.slides_as_layers import (
     LayerData,
     calibrated_layer,
@@ -82,6 +82,7 @@ __all__ = [
     "is_prediction",
     "is_same_slide",
     "layer_colour",
+    "layer_name",
     "layers_of",
     "like_training",
     "make_room",

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_hrpn.core.plain_text import NOT_IN_FILE_NAMES
 from napari_hrpn.plugin.background import soon
-from napari_hrpn.slides import Slide, open_slide, slide_name
+from napari_hrpn.slides import Slide, slide_name
+from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -120,20 +121,6 @@ def give_pixel_size(viewer: ViewerModel, slide: Slide, size_um: tuple[float, flo
         replace_slide(layer, sized)
 
 
-def show_plane(viewer: ViewerModel, slide: Slide, z: int | None, t: int | None) -> Slide:
-    """Show another plane of a slide in its layers."""
-    plane = open_slide(slide.source, series=slide.series, z=z, t=t)
-    if slide.pixel_size_is_given and slide.pixel_size_um is not None:
-        plane = plane.with_pixel_size(slide.pixel_size_um)
-    for layer in layers_of(viewer, slide):
-        channel = channel_of(layer)
-        if channel is not None:
-            levels = [level[channel] for level in plane.levels]
-            layer.data = levels if layer.multiscale else levels[0]
-            replace_slide(layer, plane)
-    return plane
-
-
 def make_room(viewer: napari.Viewer, slide: Slide) -> None:
     """Hide the slides that are open already, with a notification, and fit the new one into the view.
 
@@ -178,14 +165,20 @@ def file_title(checkpoint: str) -> str:
     return words.encode()[:_LONGEST_BYTES].decode(errors="ignore").strip(" .") or "untitled"
 
 
+def layer_name(content: str, origin: str) -> str:
+    """Name of a layer: its content, then the slide or layer it belongs to, since napari cuts off the end of a name."""
+    return f"{content} · {origin}"
+
+
 def prediction_name(folder: str, channel: str, checkpoint: str) -> str:
-    """Name of the layer of a prediction, made of the slide, the channel and the title of the checkpoint."""
+    """Name of the layer of a prediction, made of the channel, the title of the checkpoint and the slide."""
     if not checkpoint:
-        return f"{folder} {channel}"
+        return layer_name(channel, folder)
     slide, _, rest = folder.rpartition(".predicted")
     number = re.fullmatch(rf"-{re.escape(file_title(checkpoint))}-(\d+)", rest)
     again = "" if number is None else f" {number[1]}"
-    return f"{slide or folder} predicted {channel.removeprefix('predicted ')} ({_short_title(checkpoint)}){again}"
+    channel = predicted_name(channel.removeprefix(predicted_name("")))
+    return layer_name(f"{channel} ({_short_title(checkpoint)}){again}", slide or folder)
 
 
 def _short_title(checkpoint: str) -> str:

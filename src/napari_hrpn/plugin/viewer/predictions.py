@@ -15,6 +15,7 @@ from napari_hrpn.plugin.viewer.open_slides import (
     channel_of,
     imaged_slides_in,
     is_calibrated,
+    layer_name,
     layers_of,
     prediction_facts,
     predictions_in,
@@ -183,7 +184,7 @@ def add_hatch(viewer: ViewerModel, predicted: Image, clear: RegionMask, kind: st
     viewer.add_image(
         _hatched(shown, kind),
         **coarse_placement(predicted, downsample),
-        name=f"{predicted.name}, {kind}",
+        name=layer_name(kind, predicted.name),
         rgb=True,
         blending="translucent_no_depth",
         metadata={KEY: {"prediction": {**prediction_facts(predicted), "helper": kind}}},

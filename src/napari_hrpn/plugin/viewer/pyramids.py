@@ -16,9 +16,19 @@ from superqt.utils import qthrottled
 
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import BackgroundRun
-from napari_hrpn.plugin.viewer.open_slides import layers_of, replace_slide, slide_title
+from napari_hrpn.plugin.viewer.open_slides import (
+    bring_up,
+    channel_of,
+    layers_of,
+    make_room,
+    replace_slide,
+    slide_label,
+    slide_title,
+    unwrapped,
+)
 from napari_hrpn.plugin.viewer.slides_as_layers import level_data, slide_layers
-from napari_hrpn.slides import PyramidCache, RegionMask, SlideError, contrast_limits, open_cache
+from napari_hrpn.slides import PyramidCache, RegionMask, SlideError, contrast_limits, open_cache, open_slide
+from napari_hrpn.slides.slide_builder import MAXIMUM
 
 if TYPE_CHECKING:
     import threading
@@ -180,9 +190,33 @@ def shown_layers(
     return slide_layers(slide, title=title, visible=visible, limits=limits, live=live)
 
 
-def slide_shown_in(viewer: napari.Viewer, slide: Slide) -> list[Image]:
+def show_plane(viewer: napari.Viewer, slide: Slide, series: int, z: int | str | None, t: int | None) -> Slide:
+    """Show another plane of a slide in its layers, or another image of its file, or a maximum, in layers of their own.
+
+    These differ from the slide in size and channels, or have to be computed before they can be shown whole.
+    """
+    plane = open_slide(slide.source, series=series, z=z, t=t)
+    if series == slide.series and slide.pixel_size_is_given and slide.pixel_size_um is not None:
+        plane = plane.with_pixel_size(slide.pixel_size_um)
+    if series != slide.series or MAXIMUM in (plane.z, slide.z):
+        if not layers_of(viewer, plane):
+            # napari gives widgets a proxy, which hides the window
+            make_room(unwrapped(viewer), plane)
+            slide_shown_in(viewer, plane, title=slide_label(plane))
+        bring_up(viewer, plane)
+        return plane
+    for layer in layers_of(viewer, slide):
+        channel = channel_of(layer)
+        if channel is not None:
+            levels = [level[channel] for level in plane.levels]
+            layer.data = levels if layer.multiscale else levels[0]
+            replace_slide(layer, plane)
+    return plane
+
+
+def slide_shown_in(viewer: napari.Viewer, slide: Slide, title: str | None = None) -> list[Image]:
     """Add the layers of a slide to a viewer, with its overview where it needs one."""
-    return [viewer.add_image(data, **attributes) for data, attributes, _ in shown_layers(viewer, slide)]
+    return [viewer.add_image(data, **attributes) for data, attributes, _ in shown_layers(viewer, slide, title=title)]
 
 
 def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> QObject:

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_hrpn.analysis import calibrated
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
-from napari_hrpn.plugin.viewer.open_slides import KEY, prediction_name, slide_of, slide_title
+from napari_hrpn.plugin.viewer.open_slides import KEY, layer_name, prediction_name, slide_of, slide_title
 from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides import (
     RegionMask,
@@ -44,7 +44,7 @@ _PHOTOGRAPH = ("red", "green", "blue")
 _TRANSMITTED_LIGHT = {"bf", "brightfield", "dia", "dic", "mono", "phase", "pol", "td", "tl", "trans", "transmitted"}
 _LARGEST_FLAT = 1024
 _CHUNK_PX = 512
-UNCERTAINTY = "uncertainty"
+UNCERTAINTY, CALIBRATED = "uncertainty", "calibrated"
 
 
 def slide_layers(
@@ -75,7 +75,7 @@ def slide_layers(
         levels = [level[channel] for level in slide.levels]
         data = level_data(levels) if live is None else live[channel].layer_data()
         about = {
-            "name": f"{title} {name}",
+            "name": layer_name(name, title),
             "rgb": False,
             "blending": "additive",
             "colormap": colormaps[channel],
@@ -97,7 +97,7 @@ def slide_layers(
 def uncertainty_attributes(prediction: str, facts: dict[str, Any]) -> dict[str, Any]:
     """Attributes of the layer that shows how much the members of an ensemble differ; it is hidden at first."""
     return {
-        "name": f"{prediction}, {UNCERTAINTY}",
+        "name": layer_name(UNCERTAINTY, prediction),
         # perceptually uniform, and not additive: mixed with the stains, its colours would have no meaning
         "colormap": "viridis",
         "blending": "translucent_no_depth",
@@ -113,7 +113,7 @@ def calibrated_layer(prediction: Slide, calibration: Calibration, *, title: str 
     # without "path", by which the layer of the prediction itself is found
     facts = {name: fact for name, fact in shown.get("prediction", {}).items() if name not in ("path", "finished")}
     shown["prediction"] = {**facts, "calibrated": True}
-    return data, {**attributes, "name": f"{attributes['name']}, calibrated"}, kind
+    return data, {**attributes, "name": layer_name(CALIBRATED, attributes["name"])}, kind
 
 
 def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:

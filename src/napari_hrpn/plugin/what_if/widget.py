@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from napari_hrpn.settings.what_if import Action
     from napari_hrpn.slides import Slide
 
-_ROLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real QD"}
+_ROLES = {"nuclei": "Nuclei", "vessels": "Vessels", "probe": "Real probe"}
 # blue where there is less probe, red where there is more; grey in the middle, as is what lies below the noise
 _COLORMAP = Colormap([[0.13, 0.4, 0.67], [0.6, 0.6, 0.6], [0.7, 0.09, 0.17]], name="what if")
 _CLOSED = "The slide was closed, so that its maps are not shown; the numbers are below."

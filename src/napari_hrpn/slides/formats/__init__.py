@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import re
+import warnings
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.slides.errors import SlideError, reading_errors
+from napari_hrpn.slides.errors import SlideError, SlideWarning, reading_errors
 from napari_hrpn.slides.location import (
     ZARR_METADATA,
     Location,
@@ -45,7 +47,6 @@ class Format:
     recognises: Callable[[Location, bytes], bool]  # whether a path, with its first bytes, has this format
     is_folder: bool = False
     extra: str = ""  # optional dependencies that it needs
-    rare_suffixes: tuple[str, ...] = ()  # also removed from slide names, but not offered by napari
 
     @property
     def reader(self) -> Any:  # noqa: ANN401 (mypy cannot type a module imported by name)
@@ -56,8 +57,7 @@ class Format:
 FORMATS = (
     Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
-        suffixes=(".tif", ".tiff", ".btf", ".ndpi", ".svs", ".qptiff"),
-        rare_suffixes=(".tf2", ".tf8", ".scn"),
+        suffixes=(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ndpi", ".svs", ".qptiff", ".scn", ".bif", ".lsm"),
         module="tiff",
         sign="the first four bytes of a TIFF or BigTIFF",
         recognises=lambda _, beginning: beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
@@ -101,7 +101,7 @@ FILE_SUFFIXES = tuple(suffix for row in FORMATS if not row.is_folder for suffix 
 FOLDER_SUFFIXES = tuple(suffix for row in FORMATS if row.is_folder for suffix in row.suffixes)
 _NAMES = [name for row in FORMATS for name in row.names]
 FORMAT_NAMES = f"{', '.join(_NAMES[:-1])} or {_NAMES[-1]}"
-_ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in (*row.suffixes, *row.rare_suffixes))
+_ENDING = "|".join(re.escape(suffix) for row in FORMATS for suffix in row.suffixes)
 _SUFFIX_OF_NAME = re.compile(rf"(\.ome)?({_ENDING})$", re.IGNORECASE)
 _LONGEST_PATH_SHOWN = 200
 _BEGINNING_BYTES = 512
@@ -122,7 +122,7 @@ def open_slide(
     path: PlaceLike,
     *,
     series: int | None = None,
-    z: int | None = None,
+    z: int | str | None = None,
     t: int | None = None,
     pixel_size_um: float | tuple[float, float] | None = None,
 ) -> Slide:
@@ -138,7 +138,7 @@ def open_slide(
         are several.
     z, t : int or None
         Plane of a stack and time point. None opens the middle plane and the first time point, with a warning if there
-        are several.
+        are several. "max" as `z` opens the maximum over all planes, which is computed when pixels are read.
     pixel_size_um : float, tuple of float or None
         Height and width of a pixel in µm, or one number for both, instead of the value in the file.
 
@@ -153,8 +153,26 @@ def open_slide(
         If it cannot be opened; the message states what was found, what was expected and what to do.
     """
     place, found = _recognised(path)
-    slide: Slide = found.reader.read_slide(place, series=series, z=z, t=t)
+    if isinstance(z, str):
+        slide = _projected(place, found, z, series, t)
+    else:
+        slide = found.reader.read_slide(place, series=series, z=z, t=t)
     return slide if pixel_size_um is None else slide.with_pixel_size(pixel_size_um)
+
+
+def _projected(place: Location, found: Format, z: str, series: int | None, t: int | None) -> Slide:
+    """Maximum over the planes of a stack."""
+    from napari_hrpn.slides.slide_builder import MAXIMUM, maximum
+
+    if z != MAXIMUM:
+        raise SlideError(f"z is {z!r}, expected the number of a plane from 0, or {MAXIMUM} for the maximum over all.")
+    first: Slide = found.reader.read_slide(place, series=series, z=0, t=t)
+    planes = next((info.z_planes for info in found.reader.read_series(place) if info.index == first.series), 1)
+    with warnings.catch_warnings():
+        # those about the file were shown with the first plane
+        warnings.simplefilter("ignore", SlideWarning)
+        read = partial(found.reader.read_slide, place, series=first.series, t=first.t)
+        return maximum([first, *(read(z=plane) for plane in range(1, planes))])
 
 
 def list_series(path: PlaceLike) -> tuple[SeriesInfo, ...]:

@@ -47,7 +47,9 @@ class _StoppedError(Exception):
     """The caller does not wait for the file any more."""
 
 
-def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
+def write_ome_tiff(
+    slide: Slide, path: str | Path, *, overwrite: bool = False, colors: Sequence[str] | None = None
+) -> Generator[Progress, None, Path]:
     """Write a slide with a new pyramid as an OME-TIFF: 512 px tiles, deflate, BigTIFF if needed.
 
     Only the finest level of the slide is read. While it runs, temporary files need about as much additional disk space
@@ -61,6 +63,8 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         The new file, usually ``NAME.ome.tif``.
     overwrite : bool
         Whether a file of that name may be replaced.
+    colors : sequence of str, optional
+        Six hexadecimal digits per channel; by default chosen by role.
 
     Yields
     ------
@@ -91,7 +95,7 @@ def write_ome_tiff(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         strips = sum(len(_strips(level)) for level in levels)
         for report in copy_pyramid(slide, levels):
             yield Progress(strips * report.done // report.total, 2 * strips)
-        for done in _reported(lambda report: _write_file(partial, slide, levels, report)):
+        for done in _reported(lambda report: _write_file(partial, slide, colors, levels, report)):
             yield Progress(strips + done, 2 * strips)
     return path
 
@@ -116,7 +120,13 @@ def _reported(write: Callable[[Callable[[int], None]], None]) -> Generator[int, 
     future.result()
 
 
-def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], report: Callable[[int], None]) -> None:
+def _write_file(
+    path: Path,
+    slide: Slide,
+    colors: Sequence[str] | None,
+    levels: Sequence[zarr.Array[Any]],
+    report: Callable[[int], None],
+) -> None:
     from tifffile import TiffWriter
 
     strips = count(1)
@@ -133,7 +143,7 @@ def _write_file(path: Path, slide: Slide, levels: Sequence[zarr.Array[Any]], rep
                     dtype=level.dtype,
                     subifds=len(levels) - 1 if finest else None,
                     subfiletype=0 if finest else 1,
-                    metadata=_ome_metadata(slide, path) if finest else None,
+                    metadata=_ome_metadata(slide, path, colors) if finest else None,
                     **_page_options(slide, 2**index),
                 )
         _exchange_start(file, signature)
@@ -169,8 +179,8 @@ def _page_options(slide: Slide, downsample: int) -> dict[str, Any]:
     return options
 
 
-def _ome_metadata(slide: Slide, path: Path) -> dict[str, Any]:
-    colors = channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield)
+def _ome_metadata(slide: Slide, path: Path, colors: Sequence[str] | None) -> dict[str, Any]:
+    colors = colors or channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield)
     metadata: dict[str, Any] = {
         "axes": "CYX",
         "Name": printable(path.name.split(".ome.")[0]),

@@ -1,4 +1,4 @@
-"""Writer of OME-Zarr 0.5, in memory that does not grow with the slide; metadata are written last.
+"""Writer of OME-Zarr 0.5 and 0.4, in memory that does not grow with the slide; metadata are written last.
 
 Pyramids are written block by block: each block of the finest level is read once, and its part of all levels written.
 """
@@ -17,7 +17,13 @@ from napari_hrpn.core import Progress
 from napari_hrpn.core.files import patiently
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.location import local_path, user_path
-from napari_hrpn.slides.metadata import channel_colors, contrast_limits, multiscales_metadata
+from napari_hrpn.slides.metadata import (
+    OLDER_VERSION,
+    OME_ZARR_VERSION,
+    channel_colors,
+    contrast_limits,
+    multiscales_metadata,
+)
 from napari_hrpn.slides.pyramid import halve
 from napari_hrpn.slides.units import expected_pixel_size, usable_pixel_size
 from napari_hrpn.slides.writers.output_path import partial_output
@@ -40,8 +46,15 @@ _BLOCK_BYTES = 128 * 2**20
 _WAIT_SECONDS = 60
 
 
-def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -> Generator[Progress, None, Path]:
-    """Write a slide with a new pyramid as an OME-Zarr 0.5 group.
+def write_ome_zarr(
+    slide: Slide,
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    colors: Sequence[str] | None = None,
+    version: str = OME_ZARR_VERSION,
+) -> Generator[Progress, None, Path]:
+    """Write a slide with a new pyramid as an OME-Zarr group.
 
     Only the finest level of the slide is read; coarser ones are computed from it down to 512 px and not copied. Closing
     the generator early deletes everything.
@@ -54,6 +67,10 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
         The new folder, usually ``NAME.ome.zarr``.
     overwrite : bool
         Whether an OME-Zarr of that name may be replaced.
+    colors : sequence of str, optional
+        Six hexadecimal digits per channel; by default chosen by role.
+    version : str
+        "0.5", or "0.4" for programs that do not read 0.5 yet; the pixels are the same.
 
     Yields
     ------
@@ -74,10 +91,12 @@ def write_ome_zarr(slide: Slide, path: str | Path, *, overwrite: bool = False) -
 
     path = user_path(local_path(path))
     with partial_output(path, slide.source, overwrite=overwrite) as folder:
-        levels = create_levels(folder, level_shapes(slide.levels[0].shape), slide.dtype)
+        levels = create_levels(folder, level_shapes(slide.levels[0].shape), slide.dtype, version=version)
         yield from copy_pyramid(slide, levels)
-        group = zarr.open_group(folder, mode="r+")
-        group.attrs["ome"] = _attributes(slide, levels, path.name.removesuffix(".zarr").removesuffix(".ome"))
+        name = path.name.removesuffix(".zarr").removesuffix(".ome")
+        ome = _attributes(slide, levels, name, colors, version)
+        # attributes of 0.4 are one level higher
+        zarr.open_group(folder, mode="r+").update_attributes(ome if version == OLDER_VERSION else {"ome": ome})
     return path
 
 
@@ -95,16 +114,19 @@ def copy_pyramid(slide: Slide, levels: Sequence[zarr.Array[Any]]) -> Generator[P
         yield Progress(done, len(boxes))
 
 
-def _attributes(slide: Slide, levels: Sequence[zarr.Array[Any]], name: str) -> dict[str, Any]:
+def _attributes(
+    slide: Slide, levels: Sequence[zarr.Array[Any]], name: str, colors: Sequence[str] | None, version: str
+) -> dict[str, Any]:
     written = tuple(da.from_array(level, chunks=level.chunks, name=False) for level in levels)
     return multiscales_metadata(
         name,
         [level.shape for level in levels],
         slide.channel_names,
         slide.pixel_size_um,
-        channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield),
+        colors or channel_colors(slide.channel_names, is_brightfield=slide.is_brightfield),
         contrast_limits(replace(slide, levels=written, stored_levels=len(written))),
         dtype=slide.dtype,
+        version=version,
     )
 
 
@@ -134,22 +156,35 @@ def level_shapes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def create_levels(
-    folder: Path, shapes: Sequence[tuple[int, ...]], dtype: np.dtype, *, with_checksums: bool = False
+    folder: Path,
+    shapes: Sequence[tuple[int, ...]],
+    dtype: np.dtype,
+    *,
+    with_checksums: bool = False,
+    version: str = OME_ZARR_VERSION,
 ) -> tuple[zarr.Array[Any], ...]:
     """Create the empty arrays "0", "1", ... of a zarr group."""
     import zarr
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
-    compressors = [ZstdCodec(level=1), *([Crc32cCodec()] if with_checksums else [])]
-    group = zarr.create_group(folder, zarr_format=3)
+    coding: dict[str, Any] = {
+        "compressors": [ZstdCodec(level=1), *([Crc32cCodec()] if with_checksums else [])],
+        "dimension_names": ("c", "y", "x"),
+    }
+    if version == OLDER_VERSION:
+        # as bioformats2raw writes it: older readers do not know zstd without blosc
+        coding = {
+            "compressors": {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1},
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+        }
+    group = zarr.create_group(folder, zarr_format=2 if version == OLDER_VERSION else 3)
     return tuple(
         group.create_array(
             str(level),
             shape=shape,
             dtype=dtype,
             chunks=(1, CHUNK_EDGE, CHUNK_EDGE),
-            compressors=compressors,
-            dimension_names=("c", "y", "x"),
+            **coding,
         )
         for level, shape in enumerate(shapes)
     )

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
-from napari_hrpn.core.files import LOCK, held_lock, patiently, saved_json
+from napari_hrpn.core.files import LOCK, held_lock, patiently
 from napari_hrpn.slides.errors import SlideError
 from napari_hrpn.slides.predictions import FINISHED, PYRAMID_TYPE
+from napari_hrpn.slides.zarr_arrays import read_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
     from napari_hrpn.slides.location import Location
 
 REPLACED = ".replaced"
-_ROOT = "zarr.json"
+_METADATA = {"zarr.json", ".zattrs", ".zgroup"}
 # files that file managers create in any folder
 _LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 LEFT_BY_ZARR = re.compile(r"(\d+|c|zarr)\.[0-9a-f]{32}\.partial")
 """Temporary name of a file that zarr is writing."""
-_OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|{LEFT_BY_ZARR.pattern})")
+_OF_ARRAYS = re.compile(rf"(c|\d+|\.lock|zarr\.json|\.zarray|\.zattrs|{LEFT_BY_ZARR.pattern})")
 _TRIES = 20
 _SECONDS_BETWEEN_TRIES = 0.05
 _ATTEMPT = re.compile(r"[0-9a-f]{32}")
@@ -226,7 +227,7 @@ def _check_replaceable(folder: Path) -> None:
     for place, folders, files in os.walk(folder):
         inside = Path(place).relative_to(folder)
         for name in (*folders, *files):
-            is_known = bool(_OF_ARRAYS.fullmatch(name)) if inside.parts else name in {_ROOT, *arrays}
+            is_known = bool(_OF_ARRAYS.fullmatch(name)) if inside.parts else name in {*_METADATA, *arrays}
             if name not in _LEFT_BY_SYSTEMS and (not is_known or Path(place, name).is_symlink()):
                 found = (inside / name).as_posix()
                 raise SlideError(
@@ -238,7 +239,7 @@ def _check_replaceable(folder: Path) -> None:
 def _arrays(folder: Path) -> set[str]:
     """Names of the arrays of an image that this program wrote; empty for other folders."""
     try:
-        (image,) = (saved_json(folder / _ROOT, SlideError) or {})["attributes"]["ome"]["multiscales"]
+        (image,) = read_attributes(folder)["multiscales"]
         levels = {str(dataset["path"]) for dataset in image["datasets"]}
         return levels | {FINISHED} if image["type"] == PYRAMID_TYPE else set()
     except SlideError:

@@ -1,0 +1,99 @@
+"""Places of predictions, and their copies for other programs (``napari-hrpn predict --copy``)."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from napari_hrpn.cli.convert import check_slide_name, write_slide
+from napari_hrpn.cli.terminal import CommandError
+from napari_hrpn.core.errors import PredictionWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari_hrpn.slides import Location
+
+_ENDINGS = (".zarr", ".tif", ".tiff")
+
+
+def output_places(
+    slides: Sequence[Location], output: Location, endings: Sequence[str] = (".zarr",)
+) -> dict[Location, Location]:
+    """Path or address of each slide's prediction, by slide; `endings` are those of an output of one slide."""
+    from napari_hrpn.slides import slide_name
+    from napari_hrpn.slides.location import check_writable
+
+    check_writable(output)
+    # a slide that is named twice is predicted once; links are followed for paths, not for addresses
+    distinct: dict[Location, Location] = {}
+    for slide in slides:
+        distinct.setdefault(slide.resolve() if isinstance(slide, Path) else slide, slide)
+    slides = list(distinct.values())
+    if output.suffix.lower() in endings:
+        if len(slides) > 1:
+            msg = f"{output} can hold the prediction of one slide but {len(slides)} are given; name a folder."
+            raise CommandError(msg)
+        return {slides[0]: output}
+    if isinstance(output, Path) and output.is_file():
+        msg = f"{output} is a file; name a folder, or for one slide a path that ends in .ome.zarr."
+        raise CommandError(msg)
+    # some file systems do not distinguish upper and lower case
+    stem, count = Counter(slide_name(slide).casefold() for slide in slides).most_common(1)[0]
+    if count > 1:
+        alike = sorted((slide for slide in slides if slide_name(slide).casefold() == stem), key=str)
+        names, name = " and ".join(map(str, alike)), slide_name(alike[0])
+        msg = f"{names} would both be written to {name}.predicted.ome.zarr; predict them into two folders."
+        raise CommandError(msg)
+    return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}
+
+
+def copy_places(
+    stores: Mapping[Location, Location], place: str | None, ome_zarr: str | None, *, overwrite: bool
+) -> dict[Location, Path]:
+    """Path of the copy of each prediction, by slide; what cannot be written later is refused."""
+    from napari_hrpn.slides import local_path
+    from napari_hrpn.slides.writers.output_path import check_output
+
+    if place is None and ome_zarr is not None:
+        msg = "--ome-zarr is about copies, since predictions themselves are 0.5; give it together with --copy."
+        raise CommandError(msg)
+    if place is None:
+        return {}
+    places = output_places(list(stores), local_path(place), _ENDINGS)
+    copies = {slide: copy for slide, copy in places.items() if isinstance(copy, Path)}
+    for slide, copy in copies.items():
+        store = stores[slide]
+        if isinstance(store, Path) and copy.resolve() == store.resolve():
+            msg = f"{copy} is the prediction itself; give --copy another place."
+            raise CommandError(msg)
+        check_slide_name(copy, ome_zarr)
+        for source in (*stores, store):
+            check_output(copy, source, overwrite=overwrite)
+    return copies
+
+
+def write_copies(
+    stores: Mapping[Location, Location],
+    copies: Mapping[Location, Path],
+    rows: Sequence[dict[str, Any]],
+    ome_zarr: str | None,
+    *,
+    overwrite: bool,
+    is_quiet: bool,
+) -> None:
+    """Write the copies of predictions that are complete."""
+    from napari_hrpn.slides import open_slide
+
+    complete = {row["slide"] for row in rows if row["complete"]}
+    for slide, copy in copies.items():
+        if str(slide) not in complete:
+            warnings.warn(f"The prediction of {slide.name} is not complete, so it is not copied.", PredictionWarning, 2)
+            continue
+        written = write_slide(open_slide(stores[slide]), copy, overwrite=overwrite, ome_zarr=ome_zarr)
+        if not is_quiet:
+            typer.echo(f"wrote {written}")
