@@ -38,7 +38,9 @@ STRIP_PX = 2**22
 _LARGEST_LISTED = 2**16
 
 
-def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> RegionMask:
+def read_regions(
+    path: str | os.PathLike[str], slide_shape: tuple[int, int], *, classes: Sequence[str] = ()
+) -> RegionMask:
     """Read regions of a slide from a file.
 
     Parameters
@@ -48,6 +50,8 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
         pixels that are not zero are inside.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
+    classes : sequence of str
+        As for `read_geojson`; a label image has no classes.
 
     Returns
     -------
@@ -62,9 +66,14 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
     checked = user_path(path)
     if checked.suffix.lower() not in _LABEL_IMAGES:
         _check_text(checked)
-        annotations = read_geojson(checked)
+        annotations = read_geojson(checked, classes=classes)
         warn_of_parts_beyond(annotations, slide_shape, checked.name)
         return region_mask(annotations, slide_shape, source=checked.name)
+    if classes:
+        raise SlideError(
+            f"{checked.name} is a label image, whose objects have no class, expected GeoJSON to choose "
+            f"{' or '.join(classes)} from: export the objects as GeoJSON, or use all labels."
+        )
     rows, columns, _ = coarse_grid(slide_shape)
     mask = _label_mask(checked, slide_shape, (rows.stop, columns.stop))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
