@@ -1,4 +1,4 @@
-"""Writer of image layers as OME-Zarr or OME-TIFF with a pyramid."""
+"""Writers of image layers as OME-Zarr or OME-TIFF with a pyramid, and of Shapes layers as GeoJSON for QuPath."""
 
 from __future__ import annotations
 
@@ -42,6 +42,26 @@ def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
         for report in reports:
             bar.total = report.total
             bar.update(report.done - bar.n)
+    return [path]
+
+
+def write_shapes(path: str, data: object, attributes: dict[str, Any]) -> list[str]:
+    """Write a Shapes layer as GeoJSON; objects that were read from a file keep what it says of them."""
+    from napari import current_viewer
+    from napari.layers import Layer
+    from napari.utils.notifications import show_warning
+
+    from napari_hrpn.plugin.viewer.annotation_layers import layer_annotations
+    from napari_hrpn.slides import SlideError, slide_identity, write_geojson
+
+    layer = Layer.create(data, attributes, "shapes")
+    annotations, slide, lines = layer_annotations(layer, current_viewer())
+    if not annotations:
+        raise SlideError(f"{layer.name!r} has no shape with an area, expected at least one: draw a region.")
+    # napari has asked whether a file may be replaced
+    write_geojson(annotations, path, slide="" if slide is None else slide_identity(slide), overwrite=True)
+    if lines:
+        show_warning(f"{lines} paths or lines of {layer.name} have no area and are not in {Path(path).name}.")
     return [path]
 
 

@@ -19,7 +19,8 @@ from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
 from napari_hrpn.reports import number
 from napari_hrpn.reports.serialization import finite
-from napari_hrpn.slides import SlideError, slide_name, taken_away, write_geojson
+from napari_hrpn.slides import SlideError, slide_identity, slide_name, taken_away, write_geojson
+from napari_hrpn.slides.annotation_properties import own_name
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
     """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements."""
     _check_beside(path, ".json", overwrite=overwrite)
     regions = [_measured_annotation(exported, row) for row in exported.rows]
-    write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)
+    slide = slide_identity(exported.images.real.slide)
+    write_geojson([*regions, *taken_away(regions)], path, slide=slide, overwrite=overwrite)
     _write_settings(exported, path, overwrite=overwrite)
 
 
@@ -186,7 +188,9 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
                 found[title] = value
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}
-    return replace(row.listed.roi.outlined(), name=row.listed.name, measurements=found)
+    outlined = row.listed.roi.outlined()
+    # the name that an object has in its file stays without that of the layer
+    return replace(outlined, name=outlined.name if own_name(outlined.feature) else row.listed.name, measurements=found)
 
 
 def settings(exported: Exported) -> dict[str, Any]:
