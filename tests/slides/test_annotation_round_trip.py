@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -302,3 +303,14 @@ def test_a_compressed_file_is_whole_sound_and_not_too_large(tmp_path: Path) -> N
     path.write_bytes(gzip.compress(b"[" + b" " * 60_000_000 + b"]"))
     with pytest.raises(SlideError, match=r"unpacks to more than \d+ MB"):
         read_geojson(path)
+
+
+def test_the_script_of_the_manual_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs" / "qupath.md"
+    (script,) = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    save(tmp_path / "slide.geojson", collection(FEATURES[:1] + FEATURES[7:8]))
+    monkeypatch.chdir(tmp_path)
+    exec(script, {})
+    first, point = load(tmp_path / "slide with uptake.geojson")["features"]  # type: ignore[misc]
+    assert first == {**FEATURES[0], "properties": {**FEATURES[0]["properties"], "measurements": {"uptake": 0.5}}}  # type: ignore[dict-item]
+    assert point == FEATURES[7]

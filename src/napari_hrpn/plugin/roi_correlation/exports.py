@@ -20,7 +20,6 @@ from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summ
 from napari_hrpn.reports import number
 from napari_hrpn.reports.serialization import finite
 from napari_hrpn.slides import SlideError, slide_identity, slide_name, taken_away, write_geojson
-from napari_hrpn.slides.annotation_properties import own_name
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -189,8 +188,9 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}
     outlined = row.listed.roi.outlined()
-    # the name that an object has in its file stays without that of the layer
-    return replace(outlined, name=outlined.name if own_name(outlined.feature) else row.listed.name, measurements=found)
+    # objects of a file keep their names, without that of the layer
+    name = outlined.name if outlined.feature else row.listed.name
+    return replace(outlined, name=name, measurements=found)
 
 
 def settings(exported: Exported) -> dict[str, Any]:
