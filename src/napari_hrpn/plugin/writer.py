@@ -51,16 +51,13 @@ def write_shapes(path: str, data: object, attributes: dict[str, Any]) -> list[st
     from napari.layers import Layer
     from napari.utils.notifications import show_warning
 
-    from napari_hrpn.plugin.viewer.annotation_layers import layer_annotations
-    from napari_hrpn.slides import SlideError, slide_identity, write_geojson
+    from napari_hrpn.plugin.viewer.annotation_layers import write_layer
 
-    layer = Layer.create(data, attributes, "shapes")
-    annotations, slide, lines = layer_annotations(layer, current_viewer())
-    if not annotations:
-        raise SlideError(f"{layer.name!r} has no shape with an area, expected at least one: draw a region.")
-    # napari has asked whether a file may be replaced
-    write_geojson(annotations, path, slide="" if slide is None else slide_identity(slide), overwrite=True)
-    if lines:
+    viewer = current_viewer()
+    # napari passes a copy of the layer with the metadata of the layer itself
+    layers = [] if viewer is None else [one for one in viewer.layers if one.metadata is attributes.get("metadata")]
+    layer = layers[0] if layers else Layer.create(data, attributes, "shapes")
+    if lines := write_layer(layer, path, viewer):
         show_warning(f"{lines} paths or lines of {layer.name} have no area and are not in {Path(path).name}.")
     return [path]
 

@@ -12,6 +12,7 @@ import json
 import math
 import re
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from napari_hrpn.slides.polygons import Polygons
+    from napari_hrpn.slides.region import Annotation
 
 _COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
 _EXCLUDING = re.compile(r"(exclude[ds]?|excluding|exclusions?|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
@@ -98,6 +100,15 @@ def classified(feature: Mapping[str, Any], name: str) -> dict[str, Any]:
         colour = list(hashlib.sha256(name.encode()).digest()[:3])
         properties["classification"] = {"name": name, "color": colour}
     return {"type": "Feature", **feature, "properties": {"objectType": "annotation", **properties}}
+
+
+def identified(annotation: Annotation, slide: str, number: int = 0) -> Annotation:
+    """A new annotation as the object that it will be in a file, with an identity; others stay as they are."""
+    if annotation.feature.keys() & {"id", "geometry"}:
+        return annotation
+    properties = changed_properties(annotation.feature, annotation.name, annotation.kind, annotation.measurements)
+    found = {"type": "Feature", "id": object_id(annotation.rings, slide, number), "properties": properties}
+    return replace(annotation, feature=found)
 
 
 def object_id(rings: Polygons, slide: str = "", number: int = 0) -> str:

@@ -16,10 +16,11 @@ from napari_hrpn.plugin.roi_correlation.new_regions import imported_layer
 from napari_hrpn.plugin.roi_correlation.regions import shape_rois
 from napari_hrpn.plugin.roi_correlation.results import RoiRow
 from napari_hrpn.plugin.viewer import slide_layers
-from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, layer_annotations
+from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, write_layer
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
 from napari_hrpn.plugin.writer import write_shapes
-from napari_hrpn.slides import SlideError, open_slide, read_geojson, slide_identity, write_geojson
+from napari_hrpn.slides import SlideError, open_slide, read_geojson, slide_identity
+from napari_hrpn.slides.annotation_properties import object_id
 
 OUTER = [[10.25, 20.5], [90.75, 20.5], [90.75, 80.25], [10.25, 20.5]]
 INNER = [[60, 30], [70, 30], [70, 40], [60, 30]]
@@ -125,10 +126,9 @@ def test_moves_names_classes_copies_and_new_shapes_are_saved(file, slide, tmp_pa
     # as napari does after a shape was selected, new shapes begin with its features
     layer.feature_defaults = features.iloc[1].to_dict()
     layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
-    annotations, _, lines = layer_annotations(layer, None)
-    write_geojson(annotations, tmp_path / "saved.geojson", slide="slide")
+    assert write_layer(layer, tmp_path / "saved.geojson", viewer) == 0
     first, point, excluded, cell, several, new = json.loads((tmp_path / "saved.geojson").read_text())["features"]
-    assert (point, excluded, lines) == (FEATURES[1], FEATURES[2], 0)
+    assert (point, excluded) == (FEATURES[1], FEATURES[2])
     moved = (np.array(first["geometry"].pop("coordinates")[0]) - (3, 2))[:4]
     np.testing.assert_allclose(moved, OUTER)
     assert first == {**FEATURES[0], "geometry": {"type": "Polygon"}}
@@ -141,16 +141,24 @@ def test_moves_names_classes_copies_and_new_shapes_are_saved(file, slide, tmp_pa
 
 
 def test_a_second_export_of_drawn_shapes_has_the_same_ids(viewer, slide, tmp_path):
-    layer = viewer.add_shapes(
-        [[[10, 20], [10, 50], [40, 50]]], shape_type="polygon", scale=(0.5, 0.25), units=("um", "um")
-    )
-    first, second = (saved(layer, tmp_path / f"{name}.geojson") for name in "ab")
-    assert first == second
-    (annotation,) = read_geojson(tmp_path / "a.geojson")
-    write_geojson(
-        [annotation.__class__("", "include", annotation.rings)], tmp_path / "c.geojson", slide=slide_identity(slide)
-    )
-    assert json.loads((tmp_path / "c.geojson").read_text())["features"][0]["id"] == first[0]["id"]
+    triangle = np.array([[10, 20], [10, 50], [40, 50]])
+    drawn = viewer.add_shapes([triangle, triangle], shape_type="polygon", scale=(0.5, 0.25), units=("um", "um"))
+    first, twin = saved(drawn, tmp_path / "a.geojson")
+    (annotation, _) = read_geojson(tmp_path / "a.geojson")
+    assert [one["id"] for one in (first, twin)] == [
+        object_id(annotation.rings, slide_identity(slide), number) for number in (0, 1)
+    ]
+    assert saved(drawn, tmp_path / "a.geojson") == [first, twin]
+    # the same shapes in a layer that was never saved
+    again = viewer.add_shapes([triangle], shape_type="polygon", scale=(0.5, 0.25), units=("um", "um"))
+    assert saved(again, tmp_path / "b.geojson") == [first]
+    # one that is edited after it was saved stays the same object, and the next one is another
+    drawn.data = [triangle + 5, triangle]
+    drawn.add(triangle, shape_type="polygon")
+    ids = [one["id"] for one in saved(drawn, tmp_path / "c.geojson")]
+    assert ids[:2] == [first["id"], twin["id"]]
+    assert len(set(ids)) == 3
+    assert list(drawn.feature_defaults["id"]) == [""]
 
 
 def test_measured_regions_keep_what_qupath_said_of_them(file, slide, tmp_path):

@@ -17,9 +17,10 @@ from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE
 from napari_hrpn.plugin.parts.saving import write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
+from napari_hrpn.plugin.viewer.annotation_layers import remember
 from napari_hrpn.reports import number
 from napari_hrpn.reports.serialization import finite
-from napari_hrpn.slides import SlideError, slide_identity, slide_name, taken_away, write_geojson
+from napari_hrpn.slides import Annotation, SlideError, slide_identity, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.plugin.roi_correlation.results import Number
-    from napari_hrpn.slides import Annotation
 
 _PANEL_INCHES = 3.6
 
@@ -76,7 +76,14 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
     regions = [_measured_annotation(exported, row) for row in exported.rows]
     slide = slide_identity(exported.images.real.slide)
     write_geojson([*regions, *taken_away(regions)], path, slide=slide, overwrite=overwrite)
-    _write_settings(exported, path, overwrite=overwrite)
+    for layer in {id(row.listed.layer): row.listed.layer for row in exported.rows}.values():
+        drawn = {
+            row.listed.index: row.listed.roi.outlined()
+            for row in exported.rows
+            if row.listed.layer is layer and isinstance(row.listed.roi, Annotation)
+        }
+        if layer is not None and drawn:
+            remember(layer, drawn, slide)
 
 
 def tidy_rows(exported: Exported) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 ``layer.metadata["napari_hrpn"]`` has "annotations", all objects of the file in its order, those without area too, which
 are not shown: the id of the shape, the name that it is shown by, and the annotation. The shapes have the features
-"name", "class" and "id". "on" is the slide on which they lie.
+"name", "class" and "id". Shapes that were saved are among them. "on" is the slide on which they lie.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,13 +23,13 @@ from napari_hrpn.plugin.viewer.layer_coordinates import (
     placement,
     shapes_on_slide,
 )
-from napari_hrpn.plugin.viewer.open_slides import KEY, active_slide_layer, layers_of
-from napari_hrpn.slides import slide_identity
-from napari_hrpn.slides.annotation_properties import class_of, object_id
+from napari_hrpn.plugin.viewer.open_slides import KEY, active_slide_layer, layers_of, slide_of
+from napari_hrpn.slides import SlideError, slide_identity, write_geojson
+from napari_hrpn.slides.annotation_properties import class_of, identified, object_id
 from napari_hrpn.slides.polygons import one_stroke
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Image, Shapes
@@ -83,27 +84,52 @@ def annotation_layer(
     return [ring - HALF_A_PIXEL for ring in rings], attributes, "shapes"
 
 
-def layer_annotations(layer: Shapes, viewer: ViewerModel | None) -> tuple[tuple[Annotation, ...], Slide | None, int]:
-    """Annotations of a layer as they belong into a file, their slide, and the number of paths and lines left out.
+def write_layer(layer: Shapes, path: str, viewer: ViewerModel | None) -> int:
+    """Write the shapes of a layer as GeoJSON, and give new ones an id; returns how many paths and lines are left out.
 
     Objects of the file that the layer was read from come in its order, those that have no area too, then new ones.
     """
     image = None if viewer is None else _slide_layer(layer, viewer)
     regions, lines = shapes_on_slide(layer, image, viewer)
-    sources = annotation_sources(layer)
-    ids = dict(enumerate(layer.features[ID])) if ID in layer.features else {}
-    current: dict[str, Annotation] = {}
-    new = []
-    for index, region in regions.items():
-        if ids.get(index) in sources and ids[index] not in current:
-            name, source = sources[ids[index]]
-            current[ids[index]] = replace(region, name=source.name) if region.name == name else region
-        else:
-            new.append(region)
-    objects = layer.metadata.get(KEY, {}).get("annotations", ())
+    if not regions:
+        raise SlideError(f"{layer.name!r} has no shape with an area, expected at least one: draw a region.")
+    slide = None if image is None else slide_of(image)
+    identity = "" if slide is None else slide_identity(slide)
+    remember(layer, regions, identity)
+    sources, current = annotation_sources(layer), {}
+    for index, region in shapes_on_slide(layer, image, viewer)[0].items():
+        key = layer.features[ID].iloc[index]
+        shown_name, source = sources[key]
+        # an object that has another name in the viewer only keeps its own
+        current[key] = replace(region, name=source.name) if region.name == shown_name else region
+    objects = layer.metadata[KEY]["annotations"]
     kept = [current.get(key) if annotation.rings else annotation for key, _, annotation in objects]
-    slide = None if image is None else image.metadata[KEY]["slide"]
-    return (*(one for one in kept if one is not None), *new), slide, len(lines)
+    # napari has asked whether a file may be replaced
+    write_geojson([one for one in kept if one is not None], path, slide=identity, overwrite=True)
+    return len(lines)
+
+
+def remember(layer: Shapes, regions: Mapping[int, Annotation], slide: str) -> None:
+    """Give the shapes of regions that are new an id, which they keep when they are edited."""
+    sources, features = annotation_sources(layer), layer.features.copy()
+    ids = list(features[ID]) if ID in features else [""] * len(layer.data)
+    objects = list(layer.metadata.get(KEY, {}).get("annotations", ()))
+    seen: set[object] = set()
+    for index, region in regions.items():
+        if ids[index] not in sources or ids[index] in seen:
+            number = next(k for k in count() if object_id(region.rings, slide, k) not in sources)
+            new = identified(region, slide, number)
+            # an id that the user has given stays
+            if not isinstance(ids[index], str | int) or ids[index] in ("", *seen):
+                ids[index] = object_id(region.rings, slide, number)
+            sources[ids[index]] = (new.name, new)
+            objects.append((ids[index], new.name, new))
+        seen.add(ids[index])
+    layer.metadata[KEY] = {**layer.metadata.get(KEY, {}), "annotations": tuple(objects)}
+    # napari would use the last features as defaults for the next shape
+    defaults = layer.feature_defaults.iloc[0].to_dict() if len(layer.feature_defaults) else {}
+    layer.features = features.assign(**{ID: np.array(ids, object)})
+    layer.feature_defaults = {**defaults, ID: ""}
 
 
 def _slide_layer(layer: Shapes, viewer: ViewerModel) -> Image | None:

@@ -109,12 +109,12 @@ def shapes_on_slide(
             lines.append(kind)
         elif len(ring) > 2 and np.ptp(ring, axis=0).prod() > 0:
             features = layer.features.iloc[index]
-            # the class of an annotation decides through its name, which is shown with "exclude"
-            others = features.drop([CLASS, ID], errors="ignore") if sources else features
+            source = None if is_copy is None or is_copy.iloc[index] else sources.get(features[ID])
+            # the class of an included annotation may have the word in it
+            others = features.drop([CLASS, ID], errors="ignore") if source and source[1].kind == "include" else features
             texts = [layer.name, *(value for value in others if isinstance(value, str))]
             excludes = any(EXCLUDE in text.casefold() for text in texts)
             drawn = Annotation(_shape_name(layer, index), "exclude" if excludes else "include", ((ring,),))
-            source = None if is_copy is None or is_copy.iloc[index] else sources.get(features[ID])
             regions[index] = _with_class(drawn if source is None else _of_source(drawn, source[1]), features.get(CLASS))
     return regions, lines
 
