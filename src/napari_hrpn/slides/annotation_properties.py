@@ -81,7 +81,7 @@ def changed_properties(
             "name": printable(name),
             "classification": {"name": kind, "color": _COLOURS[kind]},
         }
-    elif name != before[0]:
+    elif name != before[0] and (name or own_name(feature)):
         changed["name"] = printable(name)
     numbers = {title: float(value) for title, value in measurements.items() if math.isfinite(value)}
     if numbers and dict(measurements) != before[2]:

@@ -1,5 +1,6 @@
 """Annotations of QuPath become shapes on the slide, and go back as they were but for what was changed."""
 
+import gzip
 import json
 from pathlib import Path
 from uuid import UUID
@@ -99,7 +100,9 @@ def test_a_dropped_file_lies_on_the_slide_and_is_saved_as_it_was(viewer, file, t
         assert saved(layer, tmp_path / name) == FEATURES
         layer = opened(viewer, tmp_path / name)
     # what napari is asked to save goes the same way
-    assert viewer.layers.save(str(tmp_path / "by napari.geojson.gz"), selected=False, plugin="napari-hrpn") or True
+    path = tmp_path / "by napari.geojson.gz"
+    assert layer.save(str(path), plugin="napari-hrpn") == [str(path)]
+    assert json.loads(gzip.decompress(path.read_bytes()))["features"] == FEATURES
 
 
 def test_without_a_slide_shapes_are_in_pixels(make_napari_viewer, file, tmp_path, notifications):
@@ -189,7 +192,7 @@ def test_files_that_are_damaged_or_no_annotations_end_in_a_sentence(viewer, tmp_
         assert viewer.open(str(tmp_path / name), plugin="napari-hrpn") == []
         assert notifications[-1].startswith(f"{name} is no GeoJSON or is incomplete")
     with pytest.raises(SlideError, match="has no shape with an area"):
-        write_shapes(str(tmp_path / "none.geojson"), [], {"name": "empty", "ndim": 2})
+        write_shapes(str(tmp_path / "none.geojson"), [], {"name": "empty", "ndim": 2, "units": ("um", "um")})
     assert get_region_reader(str(tmp_path / "a.roi")) is read_annotations
     assert get_region_reader(str(tmp_path / "a.zip")) is None
     assert get_region_reader([str(tmp_path / "a.GEOJSON"), str(tmp_path / "a.tif")]) is None

@@ -25,7 +25,7 @@ from napari_hrpn.plugin.viewer.layer_coordinates import (
 )
 from napari_hrpn.plugin.viewer.open_slides import KEY, active_slide_layer, layers_of, slide_of
 from napari_hrpn.slides import SlideError, slide_identity, write_geojson
-from napari_hrpn.slides.annotation_properties import class_of, identified, object_id
+from napari_hrpn.slides.annotation_properties import class_of, identified, object_id, own_name
 from napari_hrpn.slides.polygons import one_stroke
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ def write_layer(layer: Shapes, path: str, viewer: ViewerModel | None) -> int:
     sources, current = annotation_sources(layer), {}
     for index, region in shapes_on_slide(layer, image, viewer)[0].items():
         key = layer.features[ID].iloc[index]
-        shown_name, source = sources[key]
-        # an object that has another name in the viewer only keeps its own
-        current[key] = replace(region, name=source.name) if region.name == shown_name else region
+        # an object that is called otherwise in the viewer only keeps its own name, or has none
+        is_renamed = region.name != sources[key][0]
+        current[key] = region if is_renamed else replace(region, name=own_name(region.feature))
     objects = layer.metadata[KEY]["annotations"]
     kept = [current.get(key) if annotation.rings else annotation for key, _, annotation in objects]
     # napari has asked whether a file may be replaced
