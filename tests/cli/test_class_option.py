@@ -8,7 +8,7 @@ import pytest
 
 from napari_hrpn import training
 from napari_hrpn.cli import run
-from napari_hrpn.cli.evaluate import read_rois
+from napari_hrpn.cli.evaluate import read_rois, read_tissue
 from napari_hrpn.settings import TrainingSettings
 from napari_hrpn.slides import Slide, open_slide
 from napari_hrpn.training import SlideEntry
@@ -69,6 +69,11 @@ def test_only_objects_of_the_class_are_used(slide: Slide, regions: Path) -> None
     np.testing.assert_array_equal(np.flatnonzero(tumour.within(*rows)), np.arange(40))
     (tumour,) = read_rois(regions, ("Tumor",))
     np.testing.assert_array_equal(np.flatnonzero(tumour.within(*rows)), np.arange(60))
+    for is_alone in (True, False):
+        mask = read_tissue(regions, slide, ("Stroma",), is_alone=is_alone)
+        np.testing.assert_array_equal(np.flatnonzero(mask.within(*rows)), np.arange(60, 120))
+    np.save(regions.parent / "labels.npy", np.ones((128, 128), np.uint8))
+    assert read_tissue(regions.parent / "labels.npy", slide, ("Stroma",), is_alone=False).fraction == 1
     entry = SlideEntry(slide.source, regions=regions, classes=("Stroma", "Ignore*"))
     found = open_entry(entry, TrainingSettings()).regions
     assert found is not None

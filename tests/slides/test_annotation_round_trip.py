@@ -116,6 +116,11 @@ def test_a_bare_geometry_becomes_a_feature(tmp_path: Path) -> None:
     assert written(annotations, tmp_path) == [{"type": "Feature", "geometry": POLYGON, "properties": {}}]
 
 
+def test_what_stands_for_no_properties_stays(tmp_path: Path) -> None:
+    features = [{**FEATURES[0], "properties": None}, {"type": "Feature", "geometry": OTHER}]
+    assert written(read_geojson(save(tmp_path / "a.geojson", features)), tmp_path) == features
+
+
 def test_numbers_and_letters_that_json_has_no_place_for_are_kept_as_words(tmp_path: Path) -> None:
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps(feature(1, a=float("nan"), b="\ud800")).replace('"b"', '"c": -1e400, "b"'))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.evaluate import known_roles, open_prediction, read_rois
+from napari_hrpn.cli.evaluate import known_roles, open_prediction, read_rois, read_tissue
 from napari_hrpn.cli.options import ChannelOptions, Classes, PlaneOptions, SlideArgument, opening
 from napari_hrpn.cli.terminal import follow
 
@@ -84,10 +84,9 @@ def calibrate(
 
 def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None, classes: Sequence[str]) -> RegionMask | None:
     from napari_hrpn.analysis import tissue_mask
-    from napari_hrpn.slides import read_regions
 
     if mask is not None:
-        return read_regions(mask, slide.shape, classes=classes)
+        return read_tissue(mask, slide, classes, is_alone=False)
     return None if roles.nuclei is None else tissue_mask(slide, roles.nuclei)
 
 

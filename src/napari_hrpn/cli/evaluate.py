@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
-    from napari_hrpn.slides import Annotation, ChannelRoles, Location, Slide
+    from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
 
 
 def evaluate(
@@ -150,7 +150,7 @@ def _request(
     """Open the slides and regions that are compared."""
     from napari_hrpn.analysis import ProbeImage, calibration_path
     from napari_hrpn.reports import evaluation_of
-    from napari_hrpn.slides import read_regions, warn_of_parts_beyond
+    from napari_hrpn.slides import warn_of_parts_beyond
 
     roles, probe = known_roles(slide, channels)
     named = zip(predicted, names or [""] * len(predicted), strict=True)
@@ -166,7 +166,7 @@ def _request(
         are_named=bool(names),
         rois=() if roi is None else read_rois(roi, classes),
         rois_from="" if roi is None else roi.name,
-        tissue=None if mask is None else read_regions(mask, slide.shape, classes=classes),
+        tissue=None if mask is None else read_tissue(mask, slide, classes, is_alone=roi is None),
         tissue_words="" if mask is None else f"from {mask.name}",
         finds_tissue=True,
         tumour=tumour or "",
@@ -247,6 +247,15 @@ def read_rois(path: Path, classes: Sequence[str]) -> tuple[Annotation, ...]:
         msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask restricts the tissue)."
         raise CommandError(msg)
     return rois
+
+
+def read_tissue(path: Path, slide: Slide, classes: Sequence[str], *, is_alone: bool) -> RegionMask:
+    """Read the tissue of a file; beside GeoJSON with regions of interest, a label image has no classes to choose."""
+    from napari_hrpn.slides import read_regions
+    from napari_hrpn.slides.region_files import LABEL_IMAGES
+
+    is_chosen = is_alone or path.suffix.lower() not in LABEL_IMAGES
+    return read_regions(path, slide.shape, classes=classes if is_chosen else ())
 
 
 def _progress(report: WritingReport) -> Progress:

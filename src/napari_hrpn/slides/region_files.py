@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.region import Annotation
 
-_LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
+LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
 _LARGEST_STRETCH = 1.05
 _GEOJSON = (".geojson", ".json", ".gz")
 _MOST_LABELS = 1000
@@ -64,7 +64,7 @@ def read_regions(
         If the file cannot be read, does not fit the slide, or holds no region.
     """
     checked = user_path(path)
-    if checked.suffix.lower() not in _LABEL_IMAGES:
+    if checked.suffix.lower() not in LABEL_IMAGES:
         _check_text(checked)
         annotations = read_geojson(checked, classes=classes)
         warn_of_parts_beyond(annotations, slide_shape, checked.name)
@@ -110,7 +110,7 @@ def _check_text(path: Path) -> None:
             start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start.startswith((b"{", b"[")):
         msg = (
-            f"{path.name} is neither GeoJSON nor a label image of a known kind ({', '.join(_LABEL_IMAGES)}): "
+            f"{path.name} is neither GeoJSON nor a label image of a known kind ({', '.join(LABEL_IMAGES)}): "
             "export the regions as GeoJSON, or the labels as one of these."
         )
         raise SlideError(msg)

@@ -85,18 +85,22 @@ def _text(feature: dict[str, Any]) -> str:
 def _feature(
     annotation: Annotation, slide: str, sources: Mapping[int, Annotation], repeats: Counter[str]
 ) -> dict[str, Any]:
-    source = annotation.feature
-    geometry = _geometry(annotation)
+    source, changed = annotation.feature, {}
+    if (geometry := _geometry(annotation)) is not source.get("geometry"):
+        changed["geometry"] = geometry
     properties = changed_properties(source, annotation.name, annotation.kind, annotation.measurements)
-    found = {"type": "Feature", **source}
-    if source.get("id") is None and (geometry is not source.get("geometry") or properties != properties_of(source)):
-        again = object_id(annotation.rings, slide)
-        found = {"type": "Feature", "id": object_id(annotation.rings, slide, repeats[again]), **source}
-        repeats[again] += 1
+    if properties != properties_of(source):
+        changed["properties"] = properties
+    found: dict[str, Any] = {"type": "Feature", **source}
+    if changed and source.get("id") is None:
+        first = object_id(annotation.rings, slide)
+        found = {"type": "Feature", **source, "id": object_id(annotation.rings, slide, repeats[first])}
+        repeats[first] += 1
     if children := children_of(source):
         kept = (sources.get(id(child.get("geometry"))) for child in children if isinstance(child, dict))
-        properties["childObjects"] = [_feature(one, slide, sources, repeats) for one in kept if one is not None]
-    return {**found, "geometry": geometry, "properties": properties}
+        features = [_feature(one, slide, sources, repeats) for one in kept if one is not None]
+        changed["properties"] = {**properties, "childObjects": features}
+    return {**found, **changed}
 
 
 def _geometry(annotation: Annotation) -> object:
