@@ -130,6 +130,8 @@ def test_moves_names_classes_copies_and_new_shapes_are_saved(file, slide, tmp_pa
     layer.feature_defaults = features.iloc[1].to_dict()
     layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
     assert write_layer(layer, tmp_path / "saved.geojson", viewer) == 0
+    assert write_layer(layer, tmp_path / "again.geojson", viewer) == 0
+    assert (tmp_path / "again.geojson").read_bytes() == (tmp_path / "saved.geojson").read_bytes()
     first, point, excluded, cell, several, new = json.loads((tmp_path / "saved.geojson").read_text())["features"]
     assert (point, excluded) == (FEATURES[1], FEATURES[2])
     moved = (np.array(first["geometry"].pop("coordinates")[0]) - (3, 2))[:4]

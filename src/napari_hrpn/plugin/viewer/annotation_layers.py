@@ -120,8 +120,10 @@ def remember(layer: Shapes, regions: Mapping[int, Annotation], slide: str) -> No
             number = next(k for k in count() if object_id(region.rings, slide, k) not in sources)
             new = identified(region, slide, number)
             # an id that the user has given stays
-            if not isinstance(ids[index], str | int) or ids[index] in ("", *seen):
+            if not isinstance(ids[index], str | int) or ids[index] == "" or ids[index] in seen:
                 ids[index] = object_id(region.rings, slide, number)
+            if CLASS in features:
+                features.loc[features.index[index], CLASS] = class_of(new.feature)
             sources[ids[index]] = (new.name, new)
             objects.append((ids[index], new.name, new))
         seen.add(ids[index])
