@@ -20,7 +20,8 @@ BY_MODULE = pytest.mark.parametrize("row", FORMATS, ids=[row.module for row in F
 
 def test_napari_offers_the_suffixes_of_all_formats():
     manifest = yaml.safe_load(Path(napari_hrpn.__file__).with_name("napari.yaml").read_text("utf-8"))
-    (reader,) = manifest["contributions"]["readers"]
+    reader, _ = manifest["contributions"]["readers"]
+    assert reader["command"] == "napari-hrpn.get_reader"
     assert sorted(reader["filename_patterns"]) == sorted(f"*{suffix}" for row in FORMATS for suffix in row.suffixes)
     assert reader["accepts_directories"] is any(row.is_folder for row in FORMATS)
 

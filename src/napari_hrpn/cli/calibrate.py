@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_hrpn.cli.evaluate import known_roles, open_prediction, read_rois
-from napari_hrpn.cli.options import ChannelOptions, PlaneOptions, SlideArgument, opening
+from napari_hrpn.cli.evaluate import known_roles, open_prediction, read_rois, read_tissue
+from napari_hrpn.cli.options import ChannelOptions, Classes, PlaneOptions, SlideArgument, opening
 from napari_hrpn.cli.terminal import follow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari_hrpn.analysis import Calibration
     from napari_hrpn.slides import ChannelRoles, RegionMask, Slide
 
@@ -30,6 +32,7 @@ def calibrate(
         Path | None,
         typer.Option(metavar="M", help="Tissue as GeoJSON or label image; found from the nuclei if not given."),
     ] = None,
+    class_: Classes = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier calibration of the prediction.")
@@ -65,12 +68,12 @@ def calibrate(
     real = open_slide(slide, **opening(plane))
     roles, probe = known_roles(real, channels)
     prediction = open_prediction(as_location(predicted), "", real, real.channel_names[probe])
-    rois = read_rois(roi)
+    rois = read_rois(roi, class_ or ())
     check_on_slide(rois, real, roi.name)
     warn_of_parts_beyond(rois, real.shape, roi.name)
     check_output(path, None, overwrite=overwrite)
     images = ProbeImage("real", real, probe), prediction
-    steps = calibrate_prediction(*images, rois, _tissue(real, roles, mask))
+    steps = calibrate_prediction(*images, rois, _tissue(real, roles, mask, class_ or ()))
     found = follow(steps, f"Calibrating {prediction.slide.source.name}")
     save_calibration(found, prediction.slide.source, overwrite=overwrite)
     if as_json:
@@ -79,12 +82,11 @@ def calibrate(
         typer.echo(f"{_words(found)}\ncalibration {path}")
 
 
-def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None) -> RegionMask | None:
+def _tissue(slide: Slide, roles: ChannelRoles, mask: Path | None, classes: Sequence[str]) -> RegionMask | None:
     from napari_hrpn.analysis import tissue_mask
-    from napari_hrpn.slides import read_regions
 
     if mask is not None:
-        return read_regions(mask, slide.shape)
+        return read_tissue(mask, slide, classes, is_alone=False)
     return None if roles.nuclei is None else tissue_mask(slide, roles.nuclei)
 
 

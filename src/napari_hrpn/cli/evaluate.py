@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.options import ChannelOptions, Chosen, From, PlaneOptions, WorkerOptions, Workers, opening
+from napari_hrpn.cli.options import (
+    ChannelOptions,
+    Chosen,
+    Classes,
+    From,
+    PlaneOptions,
+    WorkerOptions,
+    Workers,
+    chosen_classes,
+    opening,
+)
 from napari_hrpn.cli.terminal import CommandError, follow, stop_on_signals
 from napari_hrpn.core import Progress
 from napari_hrpn.settings import EvaluationSettings
@@ -21,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.analysis import ProbeImage
     from napari_hrpn.reports import EvaluationRequest, WritingReport, WrittenEvaluation
-    from napari_hrpn.slides import Annotation, ChannelRoles, Location, Slide
+    from napari_hrpn.slides import Annotation, ChannelRoles, Location, RegionMask, Slide
 
 
 def evaluate(
@@ -43,6 +53,7 @@ def evaluate(
         Path | None,
         typer.Option(metavar="M", help="Tissue as GeoJSON or label image; found from the nuclei if not given."),
     ] = None,
+    class_: Classes = None,
     json: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Also write the numbers here.")] = None,
     name: Annotated[
         list[str] | None,
@@ -78,6 +89,7 @@ def evaluate(
     from napari_hrpn.slides.writers.output_path import partial_output
 
     processes, folder, settings = Workers(**workers), local_path(output), EvaluationSettings(**chosen)
+    classes = chosen_classes(class_, {"--roi": roi, "--mask": mask})
     _check_json(json, folder, overwrite=overwrite)
     if calibrated and processes:
         # workers open the files of predictions, which are not calibrated
@@ -88,7 +100,7 @@ def evaluate(
         raise CommandError(msg)
     paths = tuple(map(as_location, predicted))
     slide = open_slide(as_location(real), **opening(plane))
-    request = _request(slide, channels, paths, name, roi, mask, tumour, settings, calibrated)
+    request = _request(slide, channels, paths, name, roi, mask, classes, tumour, settings, calibrated)
     # counting pixels needs no GPU
     with stop_on_signals() as stop, processes.connected("cpu") if processes else nullcontext() as client:
         block_map = count_in_threads
@@ -130,6 +142,7 @@ def _request(
     names: Sequence[str] | None,
     roi: Path | None,
     mask: Path | None,
+    classes: Sequence[str],
     tumour: str | None,
     settings: EvaluationSettings,
     are_calibrated: bool,
@@ -137,7 +150,7 @@ def _request(
     """Open the slides and regions that are compared."""
     from napari_hrpn.analysis import ProbeImage, calibration_path
     from napari_hrpn.reports import evaluation_of
-    from napari_hrpn.slides import read_regions, warn_of_parts_beyond
+    from napari_hrpn.slides import warn_of_parts_beyond
 
     roles, probe = known_roles(slide, channels)
     named = zip(predicted, names or [""] * len(predicted), strict=True)
@@ -151,9 +164,9 @@ def _request(
         roles,
         settings,
         are_named=bool(names),
-        rois=() if roi is None else read_rois(roi),
+        rois=() if roi is None else read_rois(roi, classes),
         rois_from="" if roi is None else roi.name,
-        tissue=None if mask is None else read_regions(mask, slide.shape),
+        tissue=None if mask is None else read_tissue(mask, slide, classes, is_alone=roi is None),
         tissue_words="" if mask is None else f"from {mask.name}",
         finds_tissue=True,
         tumour=tumour or "",
@@ -225,15 +238,24 @@ def _calibrated(image: ProbeImage, real: Slide) -> ProbeImage:
     return replace(image, slide=calibrated(image.slide, calibration), channel=0)
 
 
-def read_rois(path: Path) -> tuple[Annotation, ...]:
+def read_rois(path: Path, classes: Sequence[str]) -> tuple[Annotation, ...]:
     """Read the regions of interest of a file."""
     from napari_hrpn.slides import included, read_geojson
 
-    rois = included(read_geojson(path))
+    rois = included(read_geojson(path, classes=classes))
     if not rois:
         msg = f"{path.name} has only regions to exclude; expected regions of interest (--mask restricts the tissue)."
         raise CommandError(msg)
     return rois
+
+
+def read_tissue(path: Path, slide: Slide, classes: Sequence[str], *, is_alone: bool) -> RegionMask:
+    """Read the tissue of a file; beside GeoJSON with regions of interest, a label image has no classes to choose."""
+    from napari_hrpn.slides import read_regions
+    from napari_hrpn.slides.region_files import LABEL_IMAGES
+
+    is_chosen = is_alone or path.suffix.lower() not in LABEL_IMAGES
+    return read_regions(path, slide.shape, classes=classes if is_chosen else ())
 
 
 def _progress(report: WritingReport) -> Progress:

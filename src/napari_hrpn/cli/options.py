@@ -159,6 +159,15 @@ ImageOptions = Annotated[Chosen, From(_Plane, "series", "z", "t")]
 ChannelOptions = Annotated[Chosen, From(_Channels)]
 StainOptions = Annotated[Chosen, From(_Channels, "nuclei", "vessels")]
 WorkerOptions = Annotated[Chosen, From(Workers)]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class",
+        metavar="NAME",
+        help="Use only objects of this class in GeoJSON, and of those derived from it, such as NAME: Positive; others, "
+        "also those that exclude, are left out. Repeat for more.",
+    ),
+]
 OutputFolder = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for all output files.")]
 SlideArgument = Annotated[
     str, typer.Argument(metavar="SLIDE", help="An image file, an OME-Zarr or its address, or a folder of stains.")
@@ -168,6 +177,14 @@ OmeZarr = Annotated[
     typer.Option("--ome-zarr", metavar="VERSION", help="0.4 or 0.5, which not all programs read; 0.5 if not given."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists already.")]
+
+
+def chosen_classes(classes: list[str] | None, files: dict[str, Path | None]) -> tuple[str, ...]:
+    """Classes that the user chose, if a file is given that they can be chosen from; `files` are named by options."""
+    if classes and not any(files.values()):
+        words = f"--class chooses objects of a file that is not given; give it together with {' or '.join(files)}."
+        raise CommandError(words)
+    return tuple(classes or ())
 
 
 def opening(plane: Chosen) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_hrpn.cli.options import ChannelOptions, Chosen, From, ImageOptions
+from napari_hrpn.cli.options import ChannelOptions, Chosen, Classes, From, ImageOptions, chosen_classes
 from napari_hrpn.cli.terminal import GO_ON, CommandError, Stop, complain, duration, follow, stop_on_signals
 from napari_hrpn.core import Progress
 from napari_hrpn.settings import TrainingSettings, recipe_settings
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Report = CutReport | StepReport | EpochReport
 
 _NUMBERS = ("validation_loss", "validation_r", "validation_r2", "baseline_r", "baseline_r2")
-_REGION_ENDINGS = (".geojson", ".json", ".tif", ".tiff", ".png", ".npy")
+_REGION_ENDINGS = (".geojson", ".geojson.gz", ".json", ".tif", ".tiff", ".png", ".npy")
 
 
 def train(
@@ -51,6 +51,7 @@ def train(
         Path | None,
         typer.Option(metavar="PATH", help="GeoJSON of the only slide, or a folder with NAME.geojson for each slide."),
     ] = None,
+    class_: Classes = None,
     role: Annotated[
         list[str] | None, typer.Option(metavar="ROLE=CHANNEL", help="Channel of another stain. Repeat for more.")
     ] = None,
@@ -75,6 +76,7 @@ def train(
     # what can be refused at once is checked before torch is imported, which takes seconds
     settings = recipe_settings(**chosen)
     roles = _roles(channels, _pairs(role, "--role", "ROLE=CHANNEL, such as fap=3"), settings)
+    classes = chosen_classes(class_, {"--regions": regions})
     tumours = _by_slide(slides, _pairs(tumour, "--tumour", "NAME=ID"))
     with stop_on_signals(f"Stopped; everything is kept: {GO_ON}") as stop:
         from napari_hrpn.training import SlideEntry, train_model
@@ -83,7 +85,9 @@ def train(
         training_devices(settings)
         drawn = _regions_by_slide(slides, regions)
         entries = [
-            SlideEntry(slide.absolute(), tumours.get(slide, ""), roles=roles, regions=drawn[slide], **image)
+            SlideEntry(
+                slide.absolute(), tumours.get(slide, ""), roles=roles, regions=drawn[slide], classes=classes, **image
+            )
             for slide in slides
         ]
         entries = _with_test(entries, test or [])

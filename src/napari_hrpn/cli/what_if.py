@@ -13,11 +13,13 @@ import typer
 from napari_hrpn.cli.options import (
     ChannelOptions,
     Chosen,
+    Classes,
     From,
     OutputFolder,
     Overwrite,
     PlaneOptions,
     SlideArgument,
+    chosen_classes,
     opening,
 )
 from napari_hrpn.cli.predict import CheckpointOption
@@ -49,6 +51,7 @@ def what_if(
     roi: Annotated[
         Path | None, typer.Option(metavar="ROI.geojson", help="Remove the vessels in these outlines, as of QuPath.")
     ] = None,
+    class_: Classes = None,
     add: Annotated[
         str | None, typer.Option(metavar="Y,X", help="Copy a vessel of the slide to this place, in µm.")
     ] = None,
@@ -70,6 +73,7 @@ def what_if(
       napari-hrpn what-if slide.ome.tif --add 950,1310 -o with
     """  # noqa: D301
     option, text = _one_of({"remove": remove, "roi": roi, "add": add, "sham": sham})
+    classes = chosen_classes(class_, {"--roi": roi})
     named_place = None if roi is not None else _place(option, text)
     with stop_on_signals("Stopped; the numbers were not written.") as stop:
         from napari_hrpn.inference import CounterfactualNetwork
@@ -84,7 +88,7 @@ def what_if(
         opened = open_slide(as_location(slide), **opening(plane))
         named = {role: find_channel(opened, channel) for role, channel in channels.items()}
         probe = roles_around(opened, named).probe
-        outlines = () if roi is None else _outlines(roi, opened)
+        outlines = () if roi is None else _outlines(roi, opened, classes)
         place = named_place or _middle(outlines, opened)
         action, wanted = cast("Action", "remove" if option == "roi" else option), WhatIfSettings(**chosen)
         request = {
@@ -129,10 +133,10 @@ def _place(option: str, text: str) -> tuple[float, float]:
     return float(match[1]), float(match[2])
 
 
-def _outlines(path: Path, slide: Slide) -> tuple[Annotation, ...]:
+def _outlines(path: Path, slide: Slide, classes: Sequence[str]) -> tuple[Annotation, ...]:
     from napari_hrpn.slides import included, read_geojson, warn_of_parts_beyond
 
-    outlines = included(read_geojson(path))
+    outlines = included(read_geojson(path, classes=classes))
     if not outlines:
         msg = f"{path.name} has only regions to exclude; expected outlines of vessels."
         raise CommandError(msg)

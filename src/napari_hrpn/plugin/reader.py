@@ -1,4 +1,4 @@
-"""Reader of slides that are dropped on napari or opened with it; `open_slide` recognises the format."""
+"""Readers of slides and of annotations (GeoJSON, ROIs of ImageJ) that are dropped on napari or opened with it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
 
 _MOST_SERIES = 4
+_GEOJSON = (".geojson", ".geojson.gz")
+_IMAGEJ = (".roi", ".zip")
 
 
 def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
@@ -24,6 +26,23 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
 
 def read_slides(path: str | Sequence[str]) -> list[Any]:
     """Read one or several slides as layers."""
+    return _read(path, _layers_of_file)
+
+
+def get_region_reader(path: str | list[str]) -> Callable[[Any], list[Any]] | None:
+    """Return the reader of annotations, if all paths are named as such and ZIP files have ROIs of ImageJ."""
+    paths = [path] if isinstance(path, str | Path) else path
+    return read_annotations if paths and all(_looks_like_annotations(Path(one)) for one in paths) else None
+
+
+def read_annotations(path: str | Sequence[str]) -> list[Any]:
+    """Read the annotations of one or several files as Shapes layers on the active slide."""
+    return _read(path, _layers_of_annotations)
+
+
+def _read(
+    path: str | Sequence[str], layers_of: Callable[[Location, napari.Viewer | None], list[LayerData]]
+) -> list[Any]:
     from napari import current_viewer
     from napari.utils.notifications import show_error
 
@@ -33,7 +52,7 @@ def read_slides(path: str | Sequence[str]) -> list[Any]:
     layers: list[Any] = []
     for one in [path] if isinstance(path, str | Path) else path:
         try:
-            layers += _layers_of_file(as_location(one), viewer)
+            layers += layers_of(as_location(one), viewer)
         except SlideError as error:
             if viewer is None:
                 raise
@@ -57,6 +76,34 @@ def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerD
     if len(series) > _MOST_SERIES:
         _warn_of_more(path, len(series))
     return layers
+
+
+def _layers_of_annotations(path: Location, viewer: napari.Viewer | None) -> list[LayerData]:
+    from napari.utils.notifications import show_info
+
+    from napari_hrpn.plugin.viewer import active_slide_layer, slide_of
+    from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer
+    from napari_hrpn.slides import local_path, read_geojson, warn_of_parts_beyond
+    from napari_hrpn.slides.imagej_rois import read_imagej_rois
+
+    file = local_path(path)
+    is_imagej = file.suffix.lower() in _IMAGEJ
+    annotations = read_imagej_rois(file) if is_imagej else read_geojson(file, everything=True)
+    image = None if viewer is None else active_slide_layer(viewer)
+    slide = None if image is None else slide_of(image)
+    shown = [one for one in annotations if one.rings]
+    if slide is not None:
+        warn_of_parts_beyond(shown, slide.shape, file.name)
+    elif viewer is not None:
+        show_info(
+            f"No slide is open, so {file.name} is shown in pixels: to place it in µm, open its slide and then the file "
+            "again."
+        )
+    if len(shown) < len(annotations):
+        number = len(annotations) - len(shown)
+        show_info(f"{number} objects of {file.name} have no area and are not shown; they are saved with its layer.")
+    title = file.name.removesuffix(".gz").removesuffix(".geojson") if not is_imagej else file.stem
+    return [annotation_layer(annotations, title, slide, image)]
 
 
 def _shown(slide: Slide, viewer: napari.Viewer | None, title: str, *, visible: bool) -> list[LayerData]:
@@ -121,6 +168,13 @@ def _looks_like_a_slide(words: str | Path) -> bool:
     return (
         name.endswith(FOLDER_SUFFIXES) or any((path / known).is_file() for known in ZARR_METADATA) or _holds_tiffs(path)
     )
+
+
+def _looks_like_annotations(path: Path) -> bool:
+    from napari_hrpn.slides.imagej_rois import holds_rois
+
+    name = path.name.lower()
+    return name.endswith((*_GEOJSON, ".roi")) or (name.endswith(".zip") and holds_rois(path))
 
 
 def _holds_tiffs(folder: Path) -> bool:

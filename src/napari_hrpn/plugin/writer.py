@@ -1,4 +1,4 @@
-"""Writer of image layers as OME-Zarr or OME-TIFF with a pyramid."""
+"""Writers of image layers as OME-Zarr or OME-TIFF with a pyramid, and of Shapes layers as GeoJSON for QuPath."""
 
 from __future__ import annotations
 
@@ -42,6 +42,23 @@ def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
         for report in reports:
             bar.total = report.total
             bar.update(report.done - bar.n)
+    return [path]
+
+
+def write_shapes(path: str, data: object, attributes: dict[str, Any]) -> list[str]:
+    """Write a Shapes layer as GeoJSON; objects that were read from a file keep what it says of them."""
+    from napari import current_viewer
+    from napari.layers import Layer
+    from napari.utils.notifications import show_warning
+
+    from napari_hrpn.plugin.viewer.annotation_layers import write_layer
+
+    viewer = current_viewer()
+    # napari passes a copy of the layer with the metadata of the layer itself
+    layers = [] if viewer is None else [one for one in viewer.layers if one.metadata is attributes.get("metadata")]
+    layer = layers[0] if layers else Layer.create(data, attributes, "shapes")
+    if lines := write_layer(layer, path, viewer):
+        show_warning(f"{lines} paths or lines of {layer.name} have no area and are not in {Path(path).name}.")
     return [path]
 
 

@@ -259,7 +259,9 @@ def _written(
         yield WritingReport(_MEASURED + (1 - _MEASURED) * min(1.0, len(drawn) / expected), "figures")
     content = evaluation_content(parts, about, why_no_penetration(request.comparison))
     if request.comparison.rois:
-        write_geojson(measured_rois(request.comparison, content), target.path / REGIONS, overwrite=True)
+        measured = measured_rois(request.comparison, content)
+        slide = slide_identity(request.comparison.real.slide)
+        write_geojson(measured, target.path / REGIONS, slide=slide, overwrite=True)
     target.finish(content, evaluation_page(content, parts, drawn, target.path / FIGURES))
     return content
 

@@ -16,6 +16,7 @@ from napari_hrpn.analysis.metrics import METRICS, PAGE, metrics_in
 from napari_hrpn.analysis.statistics.uncertainty import coverage_columns
 from napari_hrpn.reports.folder import FORMAT
 from napari_hrpn.slides import taken_away
+from napari_hrpn.slides.annotation_properties import own_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -300,7 +301,8 @@ def measured_rois(comparison: SlideComparison, content: Plain) -> tuple[Annotati
     measured = (
         replace(
             roi,
-            name=name,
+            # objects that have a name in their file keep it
+            name=roi.name if own_name(roi.feature) else name,
             measurements={
                 text: predictions[prediction]["rois"][index][key]
                 for (prediction, key), text in names.items()

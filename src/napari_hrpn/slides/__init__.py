@@ -4,7 +4,7 @@ from napari_hrpn.slides.channel_roles import ChannelRoles, find_channel, guess_r
 from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.fingerprint import slide_fingerprint, slide_identity
 from napari_hrpn.slides.formats import list_series, open_slide, slide_name
-from napari_hrpn.slides.geojson import read_geojson, write_geojson
+from napari_hrpn.slides.geojson import read_geojson
 from napari_hrpn.slides.lazy_pixels import ChunkCache
 from napari_hrpn.slides.location import Location, as_location, is_address, local_path
 from napari_hrpn.slides.metadata import contrast_limits, multiscales_metadata
@@ -31,6 +31,7 @@ from napari_hrpn.slides.region_mask import RegionMask, predicted_part, region_ma
 from napari_hrpn.slides.slide import Slide
 from napari_hrpn.slides.slide_builder import SeriesInfo
 from napari_hrpn.slides.with_predictions import with_predictions
+from napari_hrpn.slides.writers.geojson_writer import write_geojson
 from napari_hrpn.slides.writers.ome_tiff_writer import write_ome_tiff
 from napari_hrpn.slides.writers.ome_zarr_writer import write_ome_zarr
 

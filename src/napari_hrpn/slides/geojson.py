@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import gzip
 import json
-import math
 import re
-import uuid
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from napari_hrpn.core.plain_text import printable
+from napari_hrpn.slides.annotation_properties import (
+    class_of,
+    is_of_class,
+    properties_of,
+    read_properties,
+)
 from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.location import user_path
 from napari_hrpn.slides.region import Annotation
-from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
     import os
@@ -28,25 +30,31 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.polygons import Polygons
 
-_COLOURS = {"include": [46, 160, 67], "exclude": [200, 60, 60]}
-_EXCLUDING = re.compile(r"(exclude[ds]?|excluding|exclusions?|ignored?|holes?)[\s_.:#-]*\d*\*?", re.IGNORECASE)
-_LARGEST_BYTES = 4 * 2**30
-_LONGEST_CLASS = 10_000
+_DEGREES = re.compile("CRS84|EPSG:+4326")
+_LARGEST_BYTES, _MOST_PER_BYTE, _ALWAYS_BYTES = 2**32, 100, 2**24
 # no slide is larger, and arithmetic with larger coordinates might overflow
 _FURTHEST_PX = 1e9
 # an outline with fewer points has no area
 _FEWEST_POINTS = 3
 
 
-def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
+def read_geojson(
+    path: str | os.PathLike[str], *, classes: Sequence[str] = (), everything: bool = False
+) -> tuple[Annotation, ...]:
     """Read annotations from GeoJSON, as written by QuPath and other programs.
 
     Parameters
     ----------
     path : str or os.PathLike
         A FeatureCollection, a list of features or a single feature, with Polygons and MultiPolygons; it may be
-        compressed with gzip. An annotation excludes if its class ends with an asterisk, such as "Ignore*", or if its
-        name or class is "exclude", "ignore" or "hole", with or without a number; all others include.
+        compressed with gzip. Child objects of QuPath follow their parents. An annotation excludes if its class ends
+        with an asterisk, such as "Ignore*", or if its name or class is "exclude", "ignore" or "hole", with or without
+        a number; all others include.
+    classes : sequence of str
+        Only annotations of these classes, and of classes derived from them, such as "Tumor: Positive"; all if empty.
+    everything : bool
+        Whether objects without area are returned too, with no rings, so that `write_geojson` writes the whole file
+        again.
 
     Returns
     -------
@@ -56,25 +64,32 @@ def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
     Raises
     ------
     SlideError
-        If the file cannot be read, has no polygon, or has coordinates that are not valid.
+        If the file cannot be read, has no polygon, has none of the classes, or has coordinates that are not valid or
+        in degrees.
     """
     checked = user_path(path)
-    name, annotations, left_out = checked.name, [], []
+    name = checked.name
     try:
-        # as float, because Python refuses to convert very long whole numbers to int
-        content = json.loads(_text(checked), parse_int=float, object_hook=_with_arrays)
+        # words, because JSON cannot store numbers that are not finite and QuPath writes these words too
+        content = json.loads(_text(checked), parse_constant=str, object_hook=_with_arrays)
+        features = [*_features(content if isinstance(content, list) else [content], name)]
+        found = [_annotation(feature, f"Annotation {index} of {name}") for index, feature in enumerate(features, 1)]
     except (ValueError, RecursionError) as error:
         if isinstance(error, SlideError):
             raise
         msg = f"{name} is no GeoJSON or is incomplete ({error}): export the annotations again as GeoJSON."
         raise SlideError(msg) from error
-    for index, feature in enumerate(_features(content if isinstance(content, list) else [content], name), start=1):
-        polygons, others = _polygons(feature, f"Annotation {index} of {name}")
-        left_out += others
-        if polygons:
-            annotations.append(_annotation(feature, polygons))
+    if not everything:
+        found = _with_area(found, name)
+    _check_unit([annotation for annotation, _ in found if annotation.rings], content, name)
+    return _of_classes([annotation for annotation, _ in found], classes, name)
+
+
+def _with_area(found: list[tuple[Annotation, list[str]]], name: str) -> list[tuple[Annotation, list[str]]]:
+    left_out = [kind for _, kinds in found for kind in kinds]
     kinds = ", ".join(sorted(set(left_out))[:5])
-    if not annotations:
+    with_area = [one for one in found if one[0].rings]
+    if not with_area:
         msg = (
             f"{name} has no polygon among its {len(left_out)} annotations{f' ({kinds})' if kinds else ''}, "
             "expected at least one: draw a region and export it as GeoJSON."
@@ -82,7 +97,34 @@ def read_geojson(path: str | os.PathLike[str]) -> tuple[Annotation, ...]:
         raise SlideError(msg)
     if left_out:
         warn(f"{name} has {len(left_out)} annotations that are points, lines or empty ({kinds}): they are left out.")
-    return tuple(annotations)
+    return with_area
+
+
+def _of_classes(annotations: Sequence[Annotation], classes: Sequence[str], name: str) -> tuple[Annotation, ...]:
+    kept = tuple(one for one in annotations if not classes or is_of_class(one.feature, classes))
+    if annotations and not kept:
+        there = sorted({class_of(one.feature) for one in annotations} - {""})
+        found = f"expected one of {', '.join(there)}: choose one of these" if there else "as its objects have none: "
+        words = found if there else f"{found}set one in QuPath, or use all objects"
+        raise SlideError(f"{name} has no object of the class {' or '.join(classes)}, {words}.")
+    return kept
+
+
+def _check_unit(annotations: Sequence[Annotation], content: object, name: str) -> None:
+    """Refuse longitudes and latitudes: named as such, or outlines that are all smaller than a pixel."""
+    if not annotations:
+        return
+    low, high = (np.stack(corners) for corners in zip(*(one.extent for one in annotations), strict=True))
+    (y0, x0), (y1, x1) = low.min(axis=0), high.max(axis=0)
+    crs = content.get("crs") if isinstance(content, dict) else None
+    names_degrees = bool(_DEGREES.search(json.dumps(crs))) if isinstance(crs, dict) else False
+    is_small = bool((high - low < 1).all())
+    if (names_degrees or is_small) and max(-x0, x1) <= 180 and max(-y0, y1) <= 90:
+        raise SlideError(
+            f"{name} seems to be in degrees of longitude and latitude (x {x0:.6g} to {x1:.6g}, y {y0:.6g} to "
+            f"{y1:.6g}), expected pixels of the slide's full resolution: export the annotations from QuPath, or "
+            "convert them to pixels."
+        )
 
 
 def _text(path: Path) -> str:
@@ -92,8 +134,15 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
         if data.startswith(b"\x1f\x8b"):
+            # a file of a few MB may unpack to any size; outlines shrink to a third or so
+            most = min(_LARGEST_BYTES, _MOST_PER_BYTE * len(data) + _ALWAYS_BYTES)
             with gzip.open(path) as file:
-                data = file.read(_LARGEST_BYTES)
+                data = file.read(most + 1)
+            if len(data) > most:
+                raise SlideError(
+                    f"{path.name} unpacks to more than {most / 1e6:,.0f} MB, expected annotations as GeoJSON: "
+                    "export them again, or unpack the file yourself if it is sound."
+                )
     except FileNotFoundError as error:
         raise SlideError(f"There is no file {path}, expected annotations as GeoJSON: check the path.") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -115,28 +164,38 @@ def _with_arrays(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ring(points: object) -> object:
-    """An outline as an array of y and x; unchanged if it is not valid."""
+    """Points of an outline as an array, as they are in the file; unchanged if they are not valid."""
     if not isinstance(points, list):
         return points
-    if not points:
-        return np.empty((0, 2))
     try:
-        ring = np.array(points)
+        ring = np.array(points) if points else np.empty((0, 2))
     except ValueError:
         # some points have a third coordinate, their height
-        ring = np.array([point[:2] for point in points if isinstance(point, list) and len(point) >= 2])
-    sound = ring.ndim == 2 and ring.shape[1] >= 2 and len(ring) == len(points) and ring.dtype.kind == "f"
-    if not sound or not (np.abs(ring[:, :2]) < _FURTHEST_PX).all():
         return points
-    ring = ring[:-1] if len(ring) > 1 and (ring[0, :2] == ring[-1, :2]).all() else ring
-    return np.ascontiguousarray(ring[:, 1::-1])
+    sound = ring.ndim == 2 and ring.shape[1] >= 2 and ring.dtype.kind in "iuf"
+    return ring.astype(np.float64) if sound and (np.abs(ring[:, :2]) < _FURTHEST_PX).all() else points
+
+
+def _outline(points: object) -> NDArray[np.float64] | None:
+    """An outline as an array of y and x, without the first point repeated; None if it is not valid."""
+    ring = points
+    if isinstance(points, list):
+        ring = _ring([point[:2] for point in points if isinstance(point, list) and len(point) >= 2])
+    if not isinstance(ring, np.ndarray) or len(ring) != len(cast("Sequence[object]", points)):
+        return None
+    is_closed = len(ring) > 1 and bool((ring[0, :2] == ring[-1, :2]).all())
+    return ring[: -1 if is_closed else None, 1::-1]
 
 
 def _features(elements: list[Any], name: str) -> Iterator[dict[str, Any]]:
-    """All features, including those of nested collections."""
+    """All features, including those of nested collections and the children of each."""
     for element in elements:
         if isinstance(element, dict) and "features" not in element:
-            yield element
+            # a feature has a geometry; an object with coordinates is a geometry itself
+            is_bare = "coordinates" in element or "geometries" in element
+            feature = {"type": "Feature", "geometry": element, "properties": {}} if is_bare else element
+            yield feature
+            yield from _features(children_of(feature), name)
             continue
         members = element["features"] if isinstance(element, dict) else None
         if not isinstance(members, list):
@@ -147,10 +206,21 @@ def _features(elements: list[Any], name: str) -> Iterator[dict[str, Any]]:
         yield from _features(members, name)
 
 
-def _polygons(feature: Mapping[str, Any], what: str) -> tuple[Polygons, list[str]]:
-    """Polygons of a feature, and the kinds of its parts that have no area."""
-    # a feature has a geometry; an object with coordinates is a geometry itself
-    geometry = feature if "coordinates" in feature or "geometries" in feature else feature.get("geometry")
+def children_of(feature: Mapping[str, Any]) -> list[Any]:
+    """Child objects in a feature of QuPath."""
+    found = properties_of(feature).get("childObjects")
+    return found if isinstance(found, list) else []
+
+
+def _annotation(feature: dict[str, Any], what: str) -> tuple[Annotation, list[str]]:
+    """The annotation of a feature, and the kinds of its parts that have no area."""
+    polygons, others = polygons_of(feature.get("geometry"), what)
+    name, kind, measurements = read_properties(feature)
+    return Annotation(name, kind, polygons, measurements, feature=feature), others
+
+
+def polygons_of(geometry: object, what: str) -> tuple[Polygons, list[str]]:
+    """Polygons of a geometry, and the kinds of its parts that have no area."""
     polygons, others = [], []
     for kind, coordinates in _parts(geometry, what):
         rings = _checked_rings(coordinates, what) if kind == "Polygon" else []
@@ -183,12 +253,14 @@ def _parts(geometry: object, what: str) -> Iterator[tuple[str, Any]]:
 
 
 def _checked_rings(rings: object, what: str) -> list[NDArray[np.float64]]:
+    outlines = []
     for ring in _listed(rings, what):
-        if not isinstance(ring, np.ndarray):
-            _listed(ring, what)
+        outline = _outline(ring if isinstance(ring, np.ndarray) else _listed(ring, what))
+        if outline is None:
             msg = f"{what} has a point that is no pair of finite numbers, expected x and y: delete it or draw it again."
             raise SlideError(msg)
-    return _listed(rings, what)
+        outlines.append(outline)
+    return outlines
 
 
 def _listed(value: object, what: str) -> list[Any]:
@@ -196,115 +268,3 @@ def _listed(value: object, what: str) -> list[Any]:
         msg = f"{what} has an outline that is no list of points, expected x and y of each: export it again as GeoJSON."
         raise SlideError(msg)
     return value
-
-
-def _annotation(feature: Mapping[str, Any], polygons: Polygons) -> Annotation:
-    properties = feature.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    classification = properties.get("classification")
-    name = _printed(properties.get("name"))
-    classes = _class_names(properties.get("classification.name") if classification is None else classification)
-    are_excluding = [class_name.endswith("*") or _is_excluding(class_name) for class_name in classes]
-    # a class that only means include or exclude is no name
-    named = classes[0] if classes and not are_excluding[0] and classes[0].casefold() != "include" else ""
-    return Annotation(
-        name=name or named,
-        kind="exclude" if _is_excluding(name) or any(are_excluding) else "include",
-        rings=polygons,
-        measurements=_measurements(properties.get("measurements")),
-    )
-
-
-def _is_excluding(name: str) -> bool:
-    """Whether a name is a word for an excluded region, with or without a number."""
-    return bool(_EXCLUDING.fullmatch(name.strip()))
-
-
-def _printed(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""
-
-
-def _class_names(found: object) -> list[str]:
-    """Names of the class of a feature, the most general one first; empty if it has none."""
-    if isinstance(found, dict):
-        names = found.get("names")
-        # derived classes of QuPath have several names
-        listed = [found.get("name"), *(names if isinstance(names, list) else [])]
-        return list(dict.fromkeys(filter(None, map(_printed, listed))))
-    if isinstance(found, list):
-        return [name for part in found for name in _class_names(part)]
-    text = _printed(found)
-    if text[:1] in ("{", "["):
-        return _class_names(_literal(text))
-    return [] if text in ("", "null", "None", "nan") else [text]
-
-
-def _literal(text: str) -> object:
-    """The dict or list that was written as text, as JSON or as a Python literal; None if it is neither."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            found: object = read(text[:_LONGEST_CLASS])
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
-        return found
-    return None
-
-
-def _measurements(found: object) -> dict[str, float]:
-    """Measurements of a feature: its numbers by name."""
-    if isinstance(found, list):
-        named = [entry for entry in found if isinstance(entry, dict) and _printed(entry.get("name"))]
-        found = {entry["name"]: entry.get("value") for entry in named}
-    pairs = found.items() if isinstance(found, dict) else ()
-    return {printable(name): value for name, value in pairs if isinstance(value, float)}
-
-
-def write_geojson(annotations: Sequence[Annotation], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write annotations as GeoJSON for QuPath.
-
-    Parameters
-    ----------
-    annotations : sequence of Annotation
-        The annotations; measurements that are not finite are left out, because JSON cannot store them.
-    path : str or os.PathLike
-        The file; it is written completely or not at all.
-    overwrite : bool
-        Whether a file that exists may be replaced.
-
-    Raises
-    ------
-    SlideError
-        If the file exists already or cannot be written.
-    """
-    with (
-        partial_output(user_path(path), None, overwrite=overwrite) as partial,
-        partial.open("w", encoding="utf-8") as file,
-    ):
-        # written one by one, because all together would take many times the memory of the file
-        file.write('{"type": "FeatureCollection", "features": [')
-        for index, annotation in enumerate(annotations):
-            text = json.dumps(feature(annotation), ensure_ascii=False, allow_nan=False)
-            file.write(f"{', ' if index else ''}{text}")
-        file.write("]}")
-
-
-def feature(annotation: Annotation) -> dict[str, Any]:
-    """An annotation as a feature of GeoJSON."""
-    polygons = [[np.vstack([ring, ring[:1]])[:, ::-1].tolist() for ring in rings] for rings in annotation.rings]
-    is_single = len(polygons) == 1
-    properties: dict[str, Any] = {
-        "objectType": "annotation",
-        "name": printable(annotation.name),
-        "classification": {"name": annotation.kind, "color": _COLOURS[annotation.kind]},
-    }
-    if numbers := {name: float(value) for name, value in annotation.measurements.items() if math.isfinite(value)}:
-        properties["measurements"] = numbers
-    return {
-        "type": "Feature",
-        "id": str(uuid.uuid4()),
-        "geometry": {
-            "type": "Polygon" if is_single else "MultiPolygon",
-            "coordinates": polygons[0] if is_single else polygons,
-        },
-        "properties": properties,
-    }

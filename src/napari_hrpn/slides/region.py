@@ -136,6 +136,8 @@ class Annotation(Region):
         Numbers that belong to it.
     excluded : tuple of tuple of numpy.ndarray
         Polygons of other annotations that are subtracted from it.
+    feature : mapping
+        The object of GeoJSON that it was read from, with all that other programs know of it; empty if it is new.
     """
 
     name: str
@@ -143,6 +145,7 @@ class Annotation(Region):
     rings: Polygons
     measurements: Mapping[str, float] = field(default_factory=dict)
     excluded: Polygons = ()
+    feature: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -246,15 +249,16 @@ def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
         The included annotations, in their order.
     """
     holes = [polygon for item in annotations if item.kind == "exclude" for polygon in item.rings]
+    # objects without area, such as points, are no regions
+    annotations = [item for item in annotations if item.kind == "include" and item.rings]
     if not holes:
-        return tuple(item for item in annotations if item.kind == "include")
+        return tuple(annotations)
     low, high = (np.array([end(polygon[0], axis=0) for polygon in holes]) for end in (np.min, np.max))
     kept = []
     for item in annotations:
-        if item.kind == "include":
-            first, last = item.extent
-            near = (low <= last).all(axis=1) & (high >= first).all(axis=1)
-            kept.append(replace(item, excluded=(*item.excluded, *(holes[index] for index in np.flatnonzero(near)))))
+        first, last = item.extent
+        near = (low <= last).all(axis=1) & (high >= first).all(axis=1)
+        kept.append(replace(item, excluded=(*item.excluded, *(holes[index] for index in np.flatnonzero(near)))))
     return tuple(kept)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_hrpn.slides.region import Annotation
 
-_LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
+LABEL_IMAGES = (".tif", ".tiff", ".png", ".npy")
 _LARGEST_STRETCH = 1.05
 _GEOJSON = (".geojson", ".json", ".gz")
 _MOST_LABELS = 1000
@@ -38,7 +38,9 @@ STRIP_PX = 2**22
 _LARGEST_LISTED = 2**16
 
 
-def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> RegionMask:
+def read_regions(
+    path: str | os.PathLike[str], slide_shape: tuple[int, int], *, classes: Sequence[str] = ()
+) -> RegionMask:
     """Read regions of a slide from a file.
 
     Parameters
@@ -48,6 +50,8 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
         pixels that are not zero are inside.
     slide_shape : tuple of int
         Height and width of the slide in pixels.
+    classes : sequence of str
+        As for `read_geojson`; a label image has no classes.
 
     Returns
     -------
@@ -60,11 +64,16 @@ def read_regions(path: str | os.PathLike[str], slide_shape: tuple[int, int]) -> 
         If the file cannot be read, does not fit the slide, or holds no region.
     """
     checked = user_path(path)
-    if checked.suffix.lower() not in _LABEL_IMAGES:
+    if checked.suffix.lower() not in LABEL_IMAGES:
         _check_text(checked)
-        annotations = read_geojson(checked)
+        annotations = read_geojson(checked, classes=classes)
         warn_of_parts_beyond(annotations, slide_shape, checked.name)
         return region_mask(annotations, slide_shape, source=checked.name)
+    if classes:
+        raise SlideError(
+            f"{checked.name} is a label image, whose objects have no class, expected GeoJSON to choose "
+            f"{' or '.join(classes)} from: export the objects as GeoJSON, or use all labels."
+        )
     rows, columns, _ = coarse_grid(slide_shape)
     mask = _label_mask(checked, slide_shape, (rows.stop, columns.stop))
     downsample = (slide_shape[0] / mask.shape[0], slide_shape[1] / mask.shape[1])
@@ -101,7 +110,7 @@ def _check_text(path: Path) -> None:
             start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     if not start.startswith((b"{", b"[")):
         msg = (
-            f"{path.name} is neither GeoJSON nor a label image of a known kind ({', '.join(_LABEL_IMAGES)}): "
+            f"{path.name} is neither GeoJSON nor a label image of a known kind ({', '.join(LABEL_IMAGES)}): "
             "export the regions as GeoJSON, or the labels as one of these."
         )
         raise SlideError(msg)

@@ -207,7 +207,9 @@ def region_mask(
         If an annotation lies outside the slide, or the regions hold no pixel.
     """
     for index, annotation in enumerate(annotations):
-        _check_place(annotation, index, slide_shape, source)
+        # objects without area, such as points, are no regions
+        if annotation.rings:
+            _check_place(annotation, index, slide_shape, source)
     grid = coarse_grid(slide_shape)
     include, exclude = (
         tuple(polygon for one in annotations if one.kind == kind for polygon in one.rings)

@@ -51,6 +51,8 @@ class SlideEntry:
         As for `open_slide`.
     z, t : int or None
         As for `open_slide`.
+    classes : tuple of str
+        Classes of the annotations to use; all if empty.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class SlideEntry:
     series: int | None = None
     z: int | str | None = None
     t: int | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def tumour_id(self) -> str:
@@ -125,7 +128,7 @@ def open_entry(entry: SlideEntry, settings: TrainingSettings) -> TrainingSlide:
     roles = (*settings.stains, settings.target)
     found = _role_channels(slide, roles, entry.roles)
     _check_complete(slide, roles, found)
-    regions = None if entry.regions is None else read_regions(entry.regions, slide.shape)
+    regions = None if entry.regions is None else read_regions(entry.regions, slide.shape, classes=entry.classes)
     return TrainingSlide(entry, slide, tuple(found[role] for role in settings.stains), found[settings.target], regions)
 
 

@@ -49,7 +49,10 @@ class RunRequest:
 def plain_entry(entry: SlideEntry) -> dict[str, Any]:
     """A slide for JSON."""
     regions = None if entry.regions is None else str(entry.regions.absolute())
-    return {**asdict(entry), "path": str(entry.path.absolute()), "regions": regions}
+    found = {**asdict(entry), "path": str(entry.path.absolute()), "regions": regions}
+    # requests were saved without classes before these could be chosen
+    classes = found.pop("classes")
+    return found | ({"classes": list(classes)} if classes else {})
 
 
 @dataclass(frozen=True)

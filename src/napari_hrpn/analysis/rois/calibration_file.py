@@ -5,6 +5,7 @@ The file is GeoJSON with the regions, which QuPath opens, and a member "calibrat
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -21,7 +22,7 @@ from napari_hrpn.core.files import save_json, saved_json
 from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides import FinishedTiles, SlideError, included, read_geojson, slide_fingerprint, taken_away
 from napari_hrpn.slides.channel_roles import SD, sd_channel
-from napari_hrpn.slides.geojson import feature
+from napari_hrpn.slides.writers.geojson_writer import feature_texts
 from napari_hrpn.slides.writers.output_path import writing_errors
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def save_calibration(calibration: Calibration, prediction: Location, *, overwrit
     """
     path = calibration_path(prediction)
     regions = [*calibration.regions, *taken_away(calibration.regions)]
-    features = [feature(region) for region in regions]
-    content = {"type": "FeatureCollection", _KEY: calibration_facts(calibration), "features": features}
+    facts = calibration_facts(calibration)
+    content = {"type": "FeatureCollection", _KEY: facts, "features": [*map(json.loads, feature_texts(regions))]}
     if not overwrite:
         check_uncalibrated(path)
     with writing_errors(path):

@@ -17,9 +17,10 @@ from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE
 from napari_hrpn.plugin.parts.saving import write_figure, write_table
 from napari_hrpn.plugin.roi_correlation.density_plot import draw_density
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, short_names, summary
+from napari_hrpn.plugin.viewer.annotation_layers import remember
 from napari_hrpn.reports import number
 from napari_hrpn.reports.serialization import finite
-from napari_hrpn.slides import SlideError, slide_name, taken_away, write_geojson
+from napari_hrpn.slides import Annotation, SlideError, slide_identity, slide_name, taken_away, write_geojson
 from napari_hrpn.slides.writers.output_path import partial_output
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.analysis.tissue.slide_penetration import ProbeImage
     from napari_hrpn.plugin.roi_correlation.results import Number
-    from napari_hrpn.slides import Annotation
 
 _PANEL_INCHES = 3.6
 
@@ -74,8 +74,16 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
     """Write the regions as GeoJSON that QuPath opens, with their numbers as measurements."""
     _check_beside(path, ".json", overwrite=overwrite)
     regions = [_measured_annotation(exported, row) for row in exported.rows]
-    write_geojson([*regions, *taken_away(regions)], path, overwrite=overwrite)
-    _write_settings(exported, path, overwrite=overwrite)
+    slide = slide_identity(exported.images.real.slide)
+    write_geojson([*regions, *taken_away(regions)], path, slide=slide, overwrite=overwrite)
+    for layer in {id(row.listed.layer): row.listed.layer for row in exported.rows}.values():
+        drawn = {
+            row.listed.index: row.listed.roi.outlined()
+            for row in exported.rows
+            if row.listed.layer is layer and isinstance(row.listed.roi, Annotation)
+        }
+        if layer is not None and drawn:
+            remember(layer, drawn, slide)
 
 
 def tidy_rows(exported: Exported) -> list[dict[str, Any]]:
@@ -186,7 +194,10 @@ def _measured_annotation(exported: Exported, row: RoiRow) -> Annotation:
                 found[title] = value
                 if interval is not None:
                     found |= {f"{title} low": interval.low, f"{title} high": interval.high}
-    return replace(row.listed.roi.outlined(), name=row.listed.name, measurements=found)
+    outlined = row.listed.roi.outlined()
+    # objects of a file keep their names, without that of the layer
+    name = outlined.name if outlined.feature else row.listed.name
+    return replace(outlined, name=name, measurements=found)
 
 
 def settings(exported: Exported) -> dict[str, Any]:

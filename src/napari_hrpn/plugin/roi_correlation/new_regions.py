@@ -24,9 +24,10 @@ from napari_hrpn.plugin.parts.messages import sentence_of
 from napari_hrpn.plugin.roi_correlation.regions import name_last
 from napari_hrpn.plugin.roi_correlation.results import Origin
 from napari_hrpn.plugin.viewer import placement
-from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, HALF_A_PIXEL, NAME, points_in_layer
+from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, regions_style
+from napari_hrpn.plugin.viewer.layer_coordinates import HALF_A_PIXEL, NAME, points_in_layer
+from napari_hrpn.plugin.viewer.open_slides import slide_of
 from napari_hrpn.slides import SlideError, included, read_geojson
-from napari_hrpn.slides.polygons import one_stroke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,11 +43,8 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
     from napari_hrpn.slides import Annotation, Region
 
-_GEOJSON = "Regions (*.geojson *.json);;All files (*)"
+_GEOJSON = "Regions (*.geojson *.geojson.gz *.json);;All files (*)"
 _NO_SLIDE = "There is no real layer to put regions on: open a slide and its prediction, or choose one under Real."
-_EDGE, _FACE = "#ffd400", [1.0, 0.83, 0.0, 0.06]
-_EDGE_PER_SIDE = 1 / 400
-_TEXT_POINTS = 9
 _NUMBERED = "ROI "
 _SQUARE = 1e-6
 
@@ -192,20 +190,16 @@ def new_layer(
     rings: Sequence[Any] = (),
     *,
     names: Sequence[str] = (),
-    kind: str = "rectangle",
 ) -> Shapes:
     """Add a Shapes layer that lies on the real layer."""
     return viewer.add_shapes(
         [ring - HALF_A_PIXEL for ring in rings] or None,
         ndim=2,
-        shape_type=kind,
+        shape_type="rectangle",
         features={NAME: np.array(list(names), object)},
         feature_defaults={NAME: f"{_NUMBERED}{len(rings) + 1}"},
-        text={"string": f"{{{NAME}}}", "anchor": "upper_left", "size": _TEXT_POINTS, "color": _EDGE},
-        edge_color=_EDGE,
-        face_color=_FACE,
-        edge_width=max(1.0, max(shape) * _EDGE_PER_SIDE),
         name=title,
+        **regions_style(shape),
         **placement(image),
     )
 
@@ -247,12 +241,8 @@ def imported_layer(
     annotations: Sequence[Annotation], title: str, image: Image, shape: tuple[int, int], viewer: napari.Viewer
 ) -> Shapes:
     """Show imported regions in a new layer."""
-    rings = [one_stroke(annotation.rings) for annotation in annotations]
-    names = [
-        f"{EXCLUDE} {annotation.name}".strip() if annotation.kind == "exclude" else annotation.name or f"ROI {number}"
-        for number, annotation in enumerate(annotations, start=1)
-    ]
-    return new_layer(viewer, image, shape, title, rings, names=names, kind="polygon")
+    data, attributes, _ = annotation_layer(annotations, title, slide_of(image), image)
+    return viewer.add_shapes(data, **{**attributes, **regions_style(shape)})
 
 
 def _box_ring(box: Box) -> np.ndarray:

@@ -10,6 +10,7 @@ from napari_hrpn.plugin.viewer.layer_coordinates import (
 )
 from napari_hrpn.plugin.viewer.open_slides import (
     KEY,
+    active_slide_layer,
     bring_up,
     channel_of,
     file_title,
@@ -64,6 +65,7 @@ __all__ = [
     "LayerData",
     "LiveLevels",
     "Plane",
+    "active_slide_layer",
     "add_hatch",
     "bring_up",
     "calibrated_layer",

@@ -51,7 +51,8 @@ class DrawnShapes:
         content = [
             part
             for annotation in self.annotations
-            for ring in annotation.rings[0]
+            for polygon in annotation.rings
+            for ring in polygon
             for part in (annotation.kind.encode(), annotation.name.encode(), ring.tobytes())
         ]
         path = folder / f"{_file_name(self.title, content)}.geojson"

@@ -5,12 +5,15 @@ The origin of a slide's points is the outer corner of its first pixel, that of n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrpn.core import Box
 from napari_hrpn.slides import Annotation, LabelRegion, SlideError
+from napari_hrpn.slides.annotation_properties import class_of, classified, read_properties
+from napari_hrpn.slides.polygons import one_stroke
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -23,6 +26,9 @@ HALF_A_PIXEL = 0.5
 EXCLUDE = "exclude"
 NAME = "name"
 """The feature of a Shapes layer with the names of its shapes."""
+CLASS, ID = "class", "id"
+"""Further features of the shapes that are annotations from a file, or are to be."""
+_METADATA = "napari_hrpn"
 _ELLIPSE_POINTS = 180
 _AREAS = ("rectangle", "ellipse", "polygon")
 
@@ -85,30 +91,64 @@ def shapes_box(shapes_layer: Shapes, slide_layer: Image, viewer: ViewerModel) ->
 
 
 def shapes_on_slide(
-    layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None = None
+    layer: Shapes, slide_layer: Image | None, viewer: ViewerModel | None, only: Container[int] | None = None
 ) -> tuple[dict[int, Annotation], list[str]]:
     """Convert shapes to regions of a slide, by their numbers in the layer; returns also the kinds of lines.
 
     A shape excludes if the layer's name or one of its features contains "exclude". A shape without area, as a click
-    without a drag makes, is no region.
+    without a drag makes, is no region. A shape from a file keeps all that the file says of it. Without a slide, regions
+    are in pixels of the layer.
     """
     regions: dict[int, Annotation] = {}
     lines = []
+    sources = annotation_sources(layer)
+    # a copy of a shape has its features, but is another object
+    is_copy = layer.features[ID].duplicated() if sources and ID in layer.features else None
     for index, kind, ring in _rings(layer, slide_layer, viewer, only):
         if kind not in _AREAS:
             lines.append(kind)
         elif len(ring) > 2 and np.ptp(ring, axis=0).prod() > 0:
-            texts = [layer.name, *(value for value in layer.features.iloc[index] if isinstance(value, str))]
+            features = layer.features.iloc[index]
+            source = None if is_copy is None or is_copy.iloc[index] else sources.get(features[ID])
+            # the class of an included annotation may have the word in it
+            others = features.drop([CLASS, ID], errors="ignore") if source and source[1].kind == "include" else features
+            texts = [layer.name, *(value for value in others if isinstance(value, str))]
             excludes = any(EXCLUDE in text.casefold() for text in texts)
-            regions[index] = Annotation(_shape_name(layer, index), "exclude" if excludes else "include", ((ring,),))
+            drawn = Annotation(_shape_name(layer, index), "exclude" if excludes else "include", ((ring,),))
+            regions[index] = _with_class(drawn if source is None else _of_source(drawn, source[1]), features.get(CLASS))
     return regions, lines
 
 
+def annotation_sources(layer: Shapes) -> dict[str, tuple[str, Annotation]]:
+    """Shown names and annotations of the shapes that were read from a file, by their ids."""
+    found = layer.metadata.get(_METADATA)
+    objects = found.get("annotations", ()) if isinstance(found, dict) else ()
+    return {key: (name, annotation) for key, name, annotation in objects if key}
+
+
+def _of_source(drawn: Annotation, source: Annotation) -> Annotation:
+    """The annotation that a shape was made from, with its present name and role, and outline if that was edited."""
+    before, now = one_stroke(source.rings), drawn.rings[0][0]
+    # napari stores points as 32-bit floats
+    is_edited = before.shape != now.shape or not np.allclose(now, before, rtol=1e-7, atol=0.01)
+    return replace(source, name=drawn.name, kind=drawn.kind, rings=drawn.rings if is_edited else source.rings)
+
+
+def _with_class(annotation: Annotation, class_name: object) -> Annotation:
+    if not isinstance(class_name, str) or class_name.strip() == class_of(annotation.feature):
+        return annotation
+    feature = classified(annotation.feature, class_name.strip())
+    excludes = "exclude" in (annotation.kind, read_properties(feature)[1])
+    return replace(annotation, kind="exclude" if excludes else "include", feature=feature)
+
+
 def _rings(
-    layer: Shapes, slide_layer: Image, viewer: ViewerModel, only: Container[int] | None
+    layer: Shapes, slide_layer: Image | None, viewer: ViewerModel | None, only: Container[int] | None
 ) -> Iterator[tuple[int, str, NDArray[np.float64]]]:
     """Yield number, kind and outline, in pixels of a slide, of each shape."""
-    matrix, offset = _between(layer, slide_layer, viewer)
+    matrix, offset = np.eye(2), np.zeros(2)
+    if slide_layer is not None and viewer is not None:
+        matrix, offset = _between(layer, slide_layer, viewer)
     for index, (vertices, kind) in enumerate(zip(layer.data, layer.shape_type, strict=True)):
         if only is None or index in only:
             yield index, kind, _outline(vertices[:, -2:], kind) @ matrix.T + offset + HALF_A_PIXEL

@@ -77,6 +77,13 @@ def slides_in(viewer: ViewerModel) -> list[Slide]:
     return list({_which(slide): slide for slide in found if slide is not None}.values())
 
 
+def active_slide_layer(viewer: ViewerModel) -> Image | None:
+    """A layer of the slide that the user works on: the selected one, or the topmost that is visible."""
+    layers = list(reversed(viewer.layers))
+    candidates = [viewer.layers.selection.active, *(layer for layer in layers if layer.visible), *layers]
+    return next((layer for layer in candidates if layer is not None and slide_of(layer) is not None), None)
+
+
 def imaged_slides_in(viewer: ViewerModel) -> list[Slide]:
     """The slides that are open, without those that are predictions."""
     return [slide for slide in slides_in(viewer) if imaged_layers_of(viewer, slide)]

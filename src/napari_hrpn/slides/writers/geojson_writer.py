@@ -1,0 +1,127 @@
+"""GeoJSON files of annotated regions for QuPath: objects that were read from GeoJSON are written as they were."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections import Counter
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from napari_hrpn.slides.annotation_properties import changed_properties, object_id, properties_of
+from napari_hrpn.slides.geojson import children_of, polygons_of
+from napari_hrpn.slides.location import user_path
+from napari_hrpn.slides.writers.output_path import partial_output
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from napari_hrpn.slides.polygons import Polygons
+    from napari_hrpn.slides.region import Annotation
+
+
+def write_geojson(
+    annotations: Sequence[Annotation], path: str | os.PathLike[str], *, slide: str = "", overwrite: bool = False
+) -> None:
+    """Write annotations as GeoJSON for QuPath.
+
+    Parameters
+    ----------
+    annotations : sequence of Annotation
+        The annotations; those that were read from GeoJSON are written as they were, with all that QuPath knows of
+        them, but for a name, role or outline that has changed and for new measurements. Measurements that are not
+        finite are left out, because JSON cannot store them.
+    path : str or os.PathLike
+        The file; it is written completely or not at all, and compressed if its name ends in .gz.
+    slide : str
+        Identity of their slide, from `slide_identity`. With the outline, it decides the identity of objects that have
+        none, by which QuPath recognises an object that it has already.
+    overwrite : bool
+        Whether a file that exists may be replaced.
+
+    Raises
+    ------
+    SlideError
+        If the file exists already or cannot be written.
+    """
+    checked = user_path(path)
+    with partial_output(checked, None, overwrite=overwrite) as partial, ExitStack() as stack:
+        raw: IO[bytes] = stack.enter_context(partial.open("wb"))
+        if checked.suffix.lower() == ".gz":
+            raw = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
+        # half of a pair of surrogates cannot be encoded, and its escape sequence is that of JSON
+        file = stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline=""))
+        # written one by one, because all together would take many times the memory of the file
+        file.write('{"type": "FeatureCollection", "features": [')
+        for index, text in enumerate(feature_texts(annotations, slide)):
+            file.write(f"{', ' if index else ''}{text}")
+        file.write("]}")
+
+
+def feature_texts(annotations: Sequence[Annotation], slide: str = "") -> Iterator[str]:
+    """Annotations as features of GeoJSON, one by one; children are in their parents, if these are among them."""
+    sources = {id(one.feature.get("geometry")): one for one in annotations if one.feature.get("geometry") is not None}
+    children = (child for one in sources.values() for child in children_of(one.feature) if isinstance(child, dict))
+    nested = {id(child.get("geometry")) for child in children} & sources.keys()
+    repeats: Counter[str] = Counter()
+    for one in annotations:
+        if id(one.feature.get("geometry")) not in nested:
+            yield _text(_feature(one, slide, sources, repeats))
+
+
+def _text(feature: dict[str, Any]) -> str:
+    try:
+        return json.dumps(feature, ensure_ascii=False, allow_nan=False, default=np.ndarray.tolist)
+    except ValueError:
+        # a number such as 1e400 was read as infinite
+        words = json.loads(json.dumps(feature, default=np.ndarray.tolist), parse_constant=str)
+        return json.dumps(words, ensure_ascii=False)
+
+
+def _feature(
+    annotation: Annotation, slide: str, sources: Mapping[int, Annotation], repeats: Counter[str]
+) -> dict[str, Any]:
+    source, changed = annotation.feature, {}
+    if (geometry := _geometry(annotation)) is not source.get("geometry"):
+        changed["geometry"] = geometry
+    properties = changed_properties(source, annotation.name, annotation.kind, annotation.measurements)
+    if properties != properties_of(source):
+        changed["properties"] = properties
+    found: dict[str, Any] = {"type": "Feature", **source}
+    if changed and source.get("id") is None:
+        first = object_id(annotation.rings, slide)
+        found = {"type": "Feature", **source, "id": object_id(annotation.rings, slide, repeats[first])}
+        repeats[first] += 1
+    if children := children_of(source):
+        kept = (sources.get(id(child.get("geometry"))) for child in children if isinstance(child, dict))
+        features = [_feature(one, slide, sources, repeats) for one in kept if one is not None]
+        changed["properties"] = {**properties, "childObjects": features}
+    return {**found, **changed}
+
+
+def _geometry(annotation: Annotation) -> object:
+    """Geometry as it was read, or a new one on the same plane if the outline is another."""
+    stored = annotation.feature.get("geometry")
+    before = polygons_of(stored, annotation.name)[0] if stored is not None else ()
+    if "geometry" in annotation.feature and _are_equal(before, annotation.rings):
+        return stored
+    polygons = [[np.vstack([ring, ring[:1]])[:, ::-1].tolist() for ring in rings] for rings in annotation.rings]
+    is_single = len(polygons) == 1
+    kept = {"plane": stored["plane"]} if isinstance(stored, dict) and "plane" in stored else {}
+    return {
+        "type": "Polygon" if is_single else "MultiPolygon",
+        "coordinates": polygons[0] if is_single else polygons,
+        **kept,
+    }
+
+
+def _are_equal(some: Polygons, others: Polygons) -> bool:
+    return [len(polygon) for polygon in some] == [len(polygon) for polygon in others] and all(
+        np.array_equal(ring, other)
+        for polygon, same in zip(some, others, strict=True)
+        for ring, other in zip(polygon, same, strict=True)
+    )
