@@ -103,7 +103,8 @@ class PlaneField:
         number = {axis: box.value if getattr(slide, axis) is not None else None for axis, box in self.boxes.items()}
         series = number["series"] if len(self._images) > 1 else slide.series
         if series != slide.series:
-            # another image may have other planes
-            self.chosen.emit(series, None, None)
+            # another image may have other planes: it opens as a file does, without the warning that there are others
+            planes, times = next((one.z_planes, one.timepoints) for one in self._images if one.index == series)
+            self.chosen.emit(series, planes // 2 if planes > 1 else None, 0 if times > 1 else None)
         else:
             self.chosen.emit(series, MAXIMUM if self.maximum_box.value else number["z"], number["t"])
