@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from napari.layers import Shapes
 
 from napari_hrpn import __version__
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, metrics_in
@@ -82,7 +83,7 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
             for row in exported.rows
             if row.listed.layer is layer and isinstance(row.listed.roi, Annotation)
         }
-        if layer is not None and drawn:
+        if isinstance(layer, Shapes) and drawn:
             remember(layer, drawn, slide)
 
 

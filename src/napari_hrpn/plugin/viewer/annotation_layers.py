@@ -65,7 +65,7 @@ def annotation_layer(
         objects.append((key, _shown_name(annotation, number), annotation))
     shown = [one for one in objects if one[2].rings]
     rings = [one_stroke(annotation.rings) for _, _, annotation in shown]
-    extent = np.ceil(np.max([ring.max(axis=0) for ring in rings], axis=0)) if rings else (1, 1)
+    height, width = np.max([ring.max(axis=0) for ring in rings], axis=0).astype(int).tolist() if rings else (1, 1)
     columns = {
         NAME: [name for _, name, _ in shown],
         CLASS: [class_of(annotation.feature) for _, _, annotation in shown],
@@ -78,7 +78,7 @@ def annotation_layer(
         "features": {column: np.array(values, object) for column, values in columns.items()},
         "feature_defaults": {NAME: f"ROI {len(annotations) + 1}", CLASS: "", ID: ""},
         "metadata": {KEY: {"annotations": tuple(objects), "on": slide}},
-        **regions_style(tuple(extent) if slide is None else slide.shape),
+        **regions_style((height, width) if slide is None else slide.shape),
         **({} if image is None else placement(image)),
     }
     return [ring - HALF_A_PIXEL for ring in rings], attributes, "shapes"
@@ -96,7 +96,8 @@ def write_layer(layer: Shapes, path: str, viewer: ViewerModel | None) -> int:
     slide = None if image is None else slide_of(image)
     identity = "" if slide is None else slide_identity(slide)
     remember(layer, regions, identity)
-    sources, current = annotation_sources(layer), {}
+    sources = annotation_sources(layer)
+    current: dict[str, Annotation] = {}
     for index, region in shapes_on_slide(layer, image, viewer)[0].items():
         key = layer.features[ID].iloc[index]
         # an object that is called otherwise in the viewer only keeps its own name, or has none

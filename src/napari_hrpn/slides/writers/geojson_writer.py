@@ -85,7 +85,8 @@ def _text(feature: dict[str, Any]) -> str:
 def _feature(
     annotation: Annotation, slide: str, sources: Mapping[int, Annotation], repeats: Counter[str]
 ) -> dict[str, Any]:
-    source, changed = annotation.feature, {}
+    source = annotation.feature
+    changed: dict[str, Any] = {}
     if (geometry := _geometry(annotation)) is not source.get("geometry"):
         changed["geometry"] = geometry
     properties = changed_properties(source, annotation.name, annotation.kind, annotation.measurements)
