@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "napari-hrpn-synthetic")
-    parser.add_argument("--epochs", type=int, default=26, help="of 300 steps")
+    parser.add_argument("--epochs", type=int, default=50, help="of 300 steps")
     parser.add_argument("--inputs", default="nuclei,vessels,distance")
     parser.add_argument("--processes", type=int, default=2, help="that make phantoms")
     given = parser.parse_args()
