@@ -121,7 +121,9 @@ def test_keys_of_metrics_are_spelled_in_their_table() -> None:
 
 
 def is_move(node: ast.Call) -> bool:
-    """Whether a call moves a file: `os.replace(a, b)`, `path.replace(other)` or `path.rename(other)`."""
+    """Whether a call moves a file: `os.replace(a, b)`, `path.rename(other)` or `patiently(path.rename, other)`."""
+    if name_of(node.func) == "patiently" and isinstance(node.args[0], ast.Attribute):
+        return node.args[0].attr in ("replace", "rename")
     if not isinstance(node.func, ast.Attribute) or node.keywords or node.func.attr not in ("replace", "rename", "move"):
         return False
     return len(node.args) == 1 or name_of(node.func.value) in ("os", "shutil")
