@@ -77,6 +77,7 @@ def write_rois_geojson(exported: Exported, path: Path, *, overwrite: bool = Fals
     regions = [_measured_annotation(exported, row) for row in exported.rows]
     slide = slide_identity(exported.images.real.slide)
     write_geojson([*regions, *taken_away(regions)], path, slide=slide, overwrite=overwrite)
+    _write_settings(exported, path, overwrite=overwrite)
     for layer in {id(row.listed.layer): row.listed.layer for row in exported.rows}.values():
         drawn = {
             row.listed.index: row.listed.roi.outlined()
