@@ -349,7 +349,7 @@ def test_the_table_is_linked_both_ways_to_the_viewer(widget, viewer, measure, se
 def test_vessels_are_sorted_by_any_column(widget, measure):
     measure(widget)
     table = widget.vessel_table
-    column = table.vessels.columns.index("tumour QD within 20 µm")
+    column = table.vessels.columns.index("QD · tumour within 20 µm")
     table.sortByColumn(column, Qt.SortOrder.DescendingOrder)
     by_label = {
         one.label: one.mean

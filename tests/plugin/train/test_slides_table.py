@@ -378,7 +378,7 @@ def test_regions_are_drawn_on_the_selected_slide(table, add, viewer, qtbot, stai
     table.cells.selectRow(1)
     table.draw_button.click()
     # the slide was not open
-    assert next(layer.name for layer in viewer.layers if hasattr(layer, "multiscale")).startswith("two")
+    assert next(layer.name for layer in viewer.layers if hasattr(layer, "multiscale")).endswith("two")
     drawn = viewer.layers.selection.active
     assert drawn.name == "regions of two"
     assert drawn.mode == "add_polygon"

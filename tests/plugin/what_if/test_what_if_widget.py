@@ -124,7 +124,7 @@ def test_the_result_belongs_to_its_slide_though_another_is_chosen_or_it_is_close
     corner = (widget.result.box.y0, widget.result.box.x0)
     network = viewer.layers["network: missing vessel"]
     np.testing.assert_allclose(network.data_to_world((0, 0)), first.data_to_world(corner))
-    assert widget.result_label.text().replace("\u200b", "").split("\n")[2].startswith(f"{first.name.split()[0]}")
+    assert widget.result_label.text().replace("\u200b", "").split("\n")[2].startswith(f"{first.name.split()[-1]}")
     widget.slide_box.value = widget.slide_box.choices[0]
     click(widget, *centre())
     widget.buttons["remove"].click()
