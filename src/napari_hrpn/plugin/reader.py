@@ -101,7 +101,8 @@ def _layers_of_annotations(path: Location, viewer: napari.Viewer | None) -> list
         )
     if len(shown) < len(annotations):
         number = len(annotations) - len(shown)
-        show_info(f"{number} objects of {file.name} have no area and are not shown; they are saved with its layer.")
+        what = "An object" if number == 1 else f"{number} objects"
+        show_info(f"{what} of {file.name} without area: not shown, but saved with its layer.")
     title = file.name.removesuffix(".gz").removesuffix(".geojson") if not is_imagej else file.stem
     return [annotation_layer(annotations, title, slide, image)]
 

@@ -58,7 +58,8 @@ def write_shapes(path: str, data: object, attributes: dict[str, Any]) -> list[st
     layers = [] if viewer is None else [one for one in viewer.layers if one.metadata is attributes.get("metadata")]
     layer = layers[0] if layers else Layer.create(data, attributes, "shapes")
     if lines := write_layer(layer, path, viewer):
-        show_warning(f"{lines} paths or lines of {layer.name} have no area and are not in {Path(path).name}.")
+        what = "a path or line" if lines == 1 else f"{lines} paths or lines"
+        show_warning(f"{Path(path).name} is without {what} of {layer.name}: they have no area.")
     return [path]
 
 

@@ -115,7 +115,7 @@ def _card(material: Material, split: Split, record: EpochRecord) -> ModelCard:
     return ModelCard(
         title=f"{NETWORKS[settings.model].title} from {', '.join(names['train'])}",
         description=(
-            f"Predicts {first.channel_names[split.train[0].target]} from {' and '.join(settings.channels)}. "
+            f"Predicts {first.channel_names[split.train[0].target]} from {', '.join(settings.channels)}. "
             f"Trained on {len(split.train)} slides; {chosen}."
         ),
         input_roles=settings.channels,

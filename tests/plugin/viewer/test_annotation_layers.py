@@ -93,9 +93,7 @@ def test_a_dropped_file_lies_on_the_slide_and_is_saved_as_it_was(viewer, file, t
     }
     # the first pixel of a file reaches from 0 to 1, that of a layer from -0.5 to 0.5
     np.testing.assert_allclose(layer.data[1], np.array(INNER[:-1])[:, ::-1] - 0.5)
-    assert "1 objects of from QuPath.geojson have no area and are not shown; they are saved with its layer." in (
-        notifications
-    )
+    assert "An object of from QuPath.geojson without area: not shown, but saved with its layer." in notifications
     for name in ("one.geojson", "two.geojson"):
         assert saved(layer, tmp_path / name) == FEATURES
         layer = opened(viewer, tmp_path / name)
