@@ -86,7 +86,7 @@ def test_a_tumour_that_a_member_was_trained_on_or_chosen_by_is_said_to_be_no_tes
     drive(predict_slide(open_slide(made.real), members, store, PredictionSettings(device="cpu")))
     assert prediction_record(store).trained_on == ("mouse 3", "other", "mouse 4")
     folders = []
-    for tumour in ("mouse 3", "mouse 4", "mouse 5"):
+    for tumour in ("Mouse 3", "mouse 4", "mouse 5"):
         folders.append(str(tmp_path / tumour))
         command = ["evaluate", str(made.real), str(store), "--mask", str(made.mask), "--tumour", tumour]
         capsys.readouterr()
@@ -100,9 +100,9 @@ def test_a_tumour_that_a_member_was_trained_on_or_chosen_by_is_said_to_be_no_tes
     assert run(["report", *folders, "-o", str(tmp_path / "cohort")]) == 0
     rows = pd.read_csv(tmp_path / "cohort" / "tables" / "intervals.csv")
     assert set(rows["tumours"]) == {1}
-    assert set(rows["trained_on"]) == {"mouse 3; mouse 4"}
+    assert set(rows["trained_on"]) == {"Mouse 3; mouse 4"}
     page = (tmp_path / "cohort" / "cohort.html").read_text("utf-8")
-    assert "trained on mouse 3, mouse 4 or chosen by them, so these numbers are no test" in page
+    assert "trained on Mouse 3, mouse 4 or chosen by them, so these numbers are no test" in page
 
 
 def test_a_page_without_an_ensemble_has_no_uncertainty(slide):

@@ -86,6 +86,9 @@ def test_the_same_request_is_complete_and_another_one_refused(command, written, 
     y, x = centre()
     assert run([*command, "--remove", f"{y:.1f},{x:.1f}", "-o", str(written)]) == 0
     assert "already complete" in capsys.readouterr().out
+    # the same place on pixels of another size is another one
+    assert run([*command, "--remove", f"{y:.1f},{x:.1f}", "-o", str(written), "--pixel-size", "1"]) == 2
+    assert "already complete" not in capsys.readouterr().out
     assert run([*command, "--remove", f"{y:.1f},{x:.1f}", "-o", str(written), "--seed", "3"]) == 2
     assert "holds another result (settings differ)" in capsys.readouterr().err
     before = (written / "what-if.json").read_bytes()

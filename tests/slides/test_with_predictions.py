@@ -14,6 +14,7 @@ from napari_hrpn.core import drive
 from napari_hrpn.slides import (
     Slide,
     SlideError,
+    SlideWarning,
     open_slide,
     slide_fingerprint,
     slide_identity,
@@ -104,6 +105,17 @@ def test_what_is_no_prediction_of_the_slide_is_refused_in_a_sentence(slide, tmp_
         with_predictions(other, [predicted(slide, tmp_path / "a.ome.zarr")])
 
 
+def test_the_slide_itself_is_refused_and_an_image_without_a_record_named(slide, tmp_path):
+    with pytest.raises(SlideError, match=r"slide\.ome\.zarr is the slide itself, expected a prediction of it"):
+        with_predictions(slide, [slide])
+    copy = open_slide(shutil.copytree(slide.source, tmp_path / "copy.ome.zarr"))
+    with pytest.warns(
+        SlideWarning, match=r"copy\.ome\.zarr has no record of a prediction: whether it belongs"
+    ):
+        with_predictions(slide, [copy])
+
+
+@pytest.mark.filterwarnings("ignore::napari_hrpn.slides.SlideWarning")
 def test_memory_does_not_grow_with_the_slide(tmp_path):
     def peak(size):
         one, two = (da.full((1, size, size), 7, chunks=(1, edge, edge), dtype="uint16") for edge in (512, 256))

@@ -46,8 +46,9 @@ def output_places(
     stem, count = Counter(slide_name(slide).casefold() for slide in slides).most_common(1)[0]
     if count > 1:
         alike = sorted((slide for slide in slides if slide_name(slide).casefold() == stem), key=str)
+        case = ", as upper and lower case are the same on some systems" * (len(set(map(slide_name, alike))) > 1)
         names, name = " and ".join(map(str, alike)), slide_name(alike[0])
-        msg = f"{names} would both be written to {name}.predicted.ome.zarr; predict them into two folders."
+        msg = f"{names} would both be written to {name}.predicted.ome.zarr{case}; predict them into two folders."
         raise CommandError(msg)
     return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}
 
@@ -90,7 +91,10 @@ def write_copies(
     from napari_hrpn.slides import open_slide
 
     complete = {row["slide"] for row in rows if row["complete"]}
+    failed = {row["slide"] for row in rows if row["error"]}
     for slide, copy in copies.items():
+        if str(slide) in failed:
+            continue
         if str(slide) not in complete:
             warnings.warn(f"The prediction of {slide.name} is not complete, so it is not copied.", PredictionWarning, 2)
             continue

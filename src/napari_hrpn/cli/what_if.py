@@ -85,7 +85,8 @@ def what_if(
         from napari_hrpn.slides.writers.output_path import check_output
 
         network = load_checkpoint(checkpoint_path(checkpoint or SYNTHETIC))
-        opened = open_slide(as_location(slide), **opening(plane))
+        image = opening(plane)
+        opened = open_slide(as_location(slide), **image)
         named = {role: find_channel(opened, channel) for role, channel in channels.items()}
         probe = roles_around(opened, named).probe
         outlines = () if roi is None else _outlines(roi, opened, classes)
@@ -93,6 +94,8 @@ def what_if(
         action, wanted = cast("Action", "remove" if option == "roi" else option), WhatIfSettings(**chosen)
         request = {
             "slide": slide_identity(opened),
+            # the identity has that of the file only
+            **({"pixel_size_um": list(given)} if (given := image["pixel_size_um"]) else {}),
             "checkpoint": network.digest,
             "channels": {**named, "probe": probe},
             "action": action,

@@ -286,7 +286,8 @@ def _colours(comparison: SlideComparison) -> dict[str, str]:
 
 def _trained_on(prediction: Slide, tumour: str) -> Plain:
     record = prediction_record(prediction.source)
-    return {"trained_on": True} if record is not None and tumour in record.trained_on else {}
+    seen = () if record is None else map(str.casefold, record.trained_on)
+    return {"trained_on": True} if tumour.casefold() in seen else {}
 
 
 def _about(request: EvaluationRequest, record: Plain, hashes: dict[Location, str]) -> Plain:

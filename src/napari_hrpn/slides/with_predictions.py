@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dask.array as da
 import numpy as np
 
-from napari_hrpn.slides.errors import SlideError
+from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.fingerprint import slide_fingerprint, slide_identity
 from napari_hrpn.slides.formats import slide_name
 from napari_hrpn.slides.metadata import channel_colors
@@ -81,6 +81,10 @@ def _check(slide: Slide, prediction: Slide) -> None:
             "prediction of this slide."
         )
     record = prediction_record(prediction.source)
+    if record is None and slide_identity(prediction) == slide_identity(slide):
+        raise SlideError(f"{names[0]} is the slide itself, expected a prediction of it: name a prediction.")
+    if record is None:
+        warn(f"{names[0]} has no record of a prediction: whether it belongs to {names[1]} is not known.")
     # a copy of the slide has another identity but the same pixels
     known = () if record is None else (record.slide, record.request.get(FINGERPRINT))
     if any(known) and slide_identity(slide) not in known and slide_fingerprint(slide) not in known:
