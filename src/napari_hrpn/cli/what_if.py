@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -81,21 +81,18 @@ def what_if(
         from napari_hrpn.models import checkpoint_path, load_checkpoint
         from napari_hrpn.reports import roles_around
         from napari_hrpn.reports.what_if import WhatIfFolder
-        from napari_hrpn.slides import as_location, find_channel, open_slide, slide_identity
+        from napari_hrpn.slides import as_location, find_channel, open_slide
         from napari_hrpn.slides.writers.output_path import check_output
 
         network = load_checkpoint(checkpoint_path(checkpoint or SYNTHETIC))
-        image = opening(plane)
-        opened = open_slide(as_location(slide), **image)
+        opened = open_slide(as_location(slide), **opening(plane))
         named = {role: find_channel(opened, channel) for role, channel in channels.items()}
         probe = roles_around(opened, named).probe
         outlines = () if roi is None else _outlines(roi, opened, classes)
         place = named_place or _middle(outlines, opened)
         action, wanted = cast("Action", "remove" if option == "roi" else option), WhatIfSettings(**chosen)
         request = {
-            "slide": slide_identity(opened),
-            # the identity has that of the file only
-            **({"pixel_size_um": list(given)} if (given := image["pixel_size_um"]) else {}),
+            **_identity(opened, plane),
             "checkpoint": network.digest,
             "channels": {**named, "probe": probe},
             "action": action,
@@ -115,6 +112,14 @@ def what_if(
         result = follow(steps, f"comparing {opened.source.name}", stop=stop)
         follow(folder.write(result, opened, request), "writing", stop=stop)
     _print_numbers(result, folder)
+
+
+def _identity(slide: Slide, plane: Chosen) -> dict[str, Any]:
+    """What says which slide this is: its file, and the pixel size that the options state."""
+    from napari_hrpn.slides import slide_identity
+
+    size = opening(plane)["pixel_size_um"]
+    return {"slide": slide_identity(slide), **({} if size is None else {"pixel_size_um": list(size)})}
 
 
 def _one_of(actions: dict[str, str | Path | None]) -> tuple[str, str]:
