@@ -19,6 +19,7 @@ from napari_hrpn.plugin.roi_correlation.results import RoiRow
 from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, write_layer
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
+from napari_hrpn.plugin.viewer.layer_coordinates import shapes_on_slide
 from napari_hrpn.plugin.writer import write_shapes
 from napari_hrpn.slides import SlideError, open_slide, read_geojson, slide_identity
 from napari_hrpn.slides.annotation_properties import object_id
@@ -141,6 +142,27 @@ def test_moves_names_classes_copies_and_new_shapes_are_saved(file, slide, tmp_pa
     assert new["id"] not in {one["id"] for one in FEATURES}
     assert UUID(new["id"]).version == 5
     assert new["geometry"]["coordinates"] == [[[1.5, 1.5], [9.5, 1.5], [9.5, 8.5], [1.5, 8.5], [1.5, 1.5]]]
+
+
+def test_only_drawn_shapes_exclude_by_a_word_in_the_name_of_layer_or_shape(tmp_path, slide):
+    from napari.components import ViewerModel
+
+    named = feature(6, [OUTER], objectType="annotation", name="Tumour (excludes necrosis)", classification=TUMOR)
+    path = tmp_path / "necrosis excluded.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [*FEATURES, named]}))
+    viewer = ViewerModel()
+    layer, image = shapes(viewer, path, slide)
+    layer.name = path.stem
+    kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
+    assert kinds == ["include", "exclude", *3 * ["include"]]
+    assert kinds == [one.kind for one in read_geojson(path, everything=True) if one.rings]
+    write_layer(layer, tmp_path / "again.geojson", viewer)
+    assert json.loads((tmp_path / "again.geojson").read_text())["features"] == [*FEATURES, named]
+    # a name that a user gives still decides, a class that excludes stays
+    layer.features = layer.features.assign(name=["exclude core", "fold", "ROI 4", "excluded", "Tumour"])
+    layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
+    kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
+    assert kinds == ["exclude", "exclude", "include", "exclude", "include", "exclude"]
 
 
 def test_a_second_export_of_drawn_shapes_has_the_same_ids(viewer, slide, tmp_path):
