@@ -165,6 +165,52 @@ def test_only_drawn_shapes_exclude_by_a_word_in_the_name_of_layer_or_shape(tmp_p
     assert kinds == ["exclude", "exclude", "include", "exclude", "include", "exclude"]
 
 
+@pytest.mark.parametrize("outline", [[[30, 10], [30, 40], [30, 25]], [[5, 7], [25, 7], [15, 7]], [[5, 7]] * 3])
+def test_polygons_without_area_are_saved_as_they_were_until_they_are_deleted(viewer, tmp_path, outline):
+    flat = feature(6, [[*outline, outline[0]]], objectType="annotation", name="flat")
+    path = tmp_path / "flat.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [flat, *FEATURES]}))
+    layer = opened(viewer, path)
+    assert saved(layer, tmp_path / "again.geojson") == [flat, *FEATURES]
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert saved(layer, tmp_path / "deleted.geojson") == FEATURES
+
+
+def test_edited_and_copied_shapes_are_polygons_with_holes_again(tmp_path, slide):
+    from napari.components import ViewerModel
+
+    far = [[110.5, 5], [120, 5], [120, 15], [110.5, 5]]
+    several = feature(2, [[OUTER, INNER], [far]], "MultiPolygon", objectType="annotation")
+    (tmp_path / "holes.geojson").write_text(json.dumps([FEATURES[0], several]))
+    viewer = ViewerModel()
+    layer, _ = shapes(viewer, tmp_path / "holes.geojson", slide)
+    outlines = [np.array(one) for one in layer.data]
+    outlines[0][1] += (0, 0.25)
+    layer.data = [outlines[0], outlines[1] + np.array((2, 3))]
+    layer.feature_defaults = layer.features.iloc[0].to_dict()
+    layer.add(outlines[1] + 7, shape_type="polygon")
+    for name in ("one.geojson", "two.geojson"):
+        write_layer(layer, tmp_path / name, viewer)
+    assert (tmp_path / "one.geojson").read_bytes() == (tmp_path / "two.geojson").read_bytes()
+    edited, moved, copied = json.loads((tmp_path / "one.geojson").read_text())["features"]
+    assert [edited["id"], moved["id"]] == [FEATURES[0]["id"], several["id"]]
+    changed = [[10.25, 20.5], [91, 20.5], [90.75, 80.25], [10.25, 20.5]]
+    assert edited["geometry"]["type"] == "Polygon"
+    assert [_points(ring) for ring in edited["geometry"]["coordinates"]] == [_points(changed), _points(INNER)]
+    for one, shift in ((moved, (3, 2)), (copied, (7, 7))):
+        assert one["geometry"]["type"] == "MultiPolygon"
+        polygons = [[_points(ring, shift) for ring in rings] for rings in one["geometry"]["coordinates"]]
+        expected = [[_points(OUTER), _points(INNER)], [_points(far)]]
+        assert sorted(polygons, key=len) == sorted(expected, key=len)
+
+
+def _points(ring, shift=(0, 0)):
+    """Points of a closed ring, from whichever it begins."""
+    assert ring[0] == ring[-1]
+    return sorted((np.array(ring[1:]) - shift).round(3).tolist())
+
+
 def test_a_second_export_of_drawn_shapes_has_the_same_ids(viewer, slide, tmp_path):
     triangle = np.array([[10, 20], [10, 50], [40, 50]])
     drawn = viewer.add_shapes([triangle, triangle], shape_type="polygon", scale=(0.5, 0.25), units=("um", "um"))
