@@ -111,11 +111,10 @@ def nested(rings: Sequence[Ring]) -> Polygons:
 
 def is_on_a_line(ring: Ring) -> bool:
     """Whether all points of a ring are on one straight line, so that it has no area."""
-    steps = ring - ring[0]
-    lengths = np.hypot(*steps.T)
-    furthest = int(lengths.argmax())
-    aside = steps[:, 0] * steps[furthest, 1] - steps[:, 1] * steps[furthest, 0]
-    return bool((np.abs(aside) <= _ROUNDING * lengths[furthest] ** 2).all())
+    steps = (ring - ring[0]) @ (1, 1j)
+    furthest = steps[np.abs(steps).argmax()]
+    aside = np.abs((steps * furthest.conj()).imag)
+    return bool(aside.max() <= _ROUNDING * abs(furthest) ** 2)
 
 
 def _area(ring: Ring) -> float:
