@@ -41,6 +41,20 @@ def test_collection_list_and_single_feature_read_alike(tmp_path: Path, content: 
     np.testing.assert_array_equal(hole, [(15, 30), (15, 40), (20, 40)])
 
 
+@pytest.mark.parametrize("flat", [[[30, 10], [30, 40], [30, 25.5]], [[5, 7]] * 3, [[0.1, 0.3], [0.2, 0.6], [0.7, 2.1]]])
+def test_polygons_of_no_area_are_left_out(tmp_path: Path, flat: list[list[float]]) -> None:
+    outline = {"type": "Polygon", "coordinates": [[*flat, flat[0]]]}
+    path = save(tmp_path, [feature(name="sound"), feature(outline, name="flat")])
+    with pytest.warns(SlideWarning, match=r"1 annotations that are points, lines or empty \(Polygon of no area\)"):
+        (kept,) = read_geojson(path)
+    assert kept.name == "sound"
+    with pytest.raises(SlideError, match=r"no polygon among its 1 annotations \(Polygon of no area\)"):
+        read_geojson(save(tmp_path, outline))
+    # the areas of a bow tie cancel out, but it has pixels
+    tie = {"type": "Polygon", "coordinates": [[[0, 0], [9, 9], [9, 0], [0, 9], [0, 0]]]}
+    assert len(read_one(tmp_path, tie).rings) == 1
+
+
 def test_multipolygon_is_one_annotation(tmp_path: Path) -> None:
     geometry = {"type": "MultiPolygon", "coordinates": [[RING], [HOLE]]}
     collection = {"type": "GeometryCollection", "geometries": [POLYGON, geometry]}

@@ -19,6 +19,7 @@ from napari_hrpn.slides.annotation_properties import (
 )
 from napari_hrpn.slides.errors import SlideError, warn
 from napari_hrpn.slides.location import user_path
+from napari_hrpn.slides.polygons import is_on_a_line
 from napari_hrpn.slides.region import Annotation
 
 if TYPE_CHECKING:
@@ -53,13 +54,14 @@ def read_geojson(
     classes : sequence of str
         Only annotations of these classes, and of classes derived from them, such as "Tumor: Positive"; all if empty.
     everything : bool
-        Whether objects without area are returned too, with no rings, so that `write_geojson` writes the whole file
-        again.
+        Whether objects without area are returned too, those that are no polygons with no rings, so that
+        `write_geojson` writes the whole file again.
 
     Returns
     -------
     tuple of Annotation
-        Annotations in the order of the file; points, lines and empty ones are left out with a `SlideWarning`.
+        Annotations in the order of the file; points, lines, empty ones and polygons of no area are left out with a
+        `SlideWarning`.
 
     Raises
     ------
@@ -86,9 +88,10 @@ def read_geojson(
 
 
 def _with_area(found: list[tuple[Annotation, list[str]]], name: str) -> list[tuple[Annotation, list[str]]]:
-    left_out = [kind for _, kinds in found for kind in kinds]
+    is_flat = [bool(one.rings) and all(is_on_a_line(outline) for outline, *_ in one.rings) for one, _ in found]
+    left_out = [kind for _, kinds in found for kind in kinds] + sum(is_flat) * ["Polygon of no area"]
     kinds = ", ".join(sorted(set(left_out))[:5])
-    with_area = [one for one in found if one[0].rings]
+    with_area = [one for one, flat in zip(found, is_flat, strict=True) if one[0].rings and not flat]
     if not with_area:
         msg = (
             f"{name} has no polygon among its {len(left_out)} annotations{f' ({kinds})' if kinds else ''}, "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Ring = NDArray[np.float64]
     Polygons = tuple[tuple[Ring, ...], ...]
 
+_ROUNDING = 1e-9
+
 
 def painted(
     polygons: Polygons, rows: slice, columns: slice, downsample: tuple[float, float] = (1.0, 1.0)
@@ -105,6 +107,14 @@ def nested(rings: Sequence[Ring]) -> Polygons:
         if i not in polygons:
             polygons[min((k for k in others if k in polygons), key=lambda k: areas[k])].append(rings[i])
     return tuple(map(tuple, polygons.values()))
+
+
+def is_on_a_line(ring: Ring) -> bool:
+    """Whether all points of a ring are on one straight line, so that it has no area."""
+    steps = (ring - ring[0]) @ (1, 1j)
+    furthest = steps[np.abs(steps).argmax()]
+    aside = np.abs((steps * furthest.conj()).imag)
+    return bool(aside.max() <= _ROUNDING * abs(furthest) ** 2)
 
 
 def _area(ring: Ring) -> float:

@@ -19,6 +19,7 @@ from napari_hrpn.plugin.roi_correlation.results import RoiRow
 from napari_hrpn.plugin.viewer import slide_layers
 from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, write_layer
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
+from napari_hrpn.plugin.viewer.layer_coordinates import shapes_on_slide
 from napari_hrpn.plugin.writer import write_shapes
 from napari_hrpn.slides import SlideError, open_slide, read_geojson, slide_identity
 from napari_hrpn.slides.annotation_properties import object_id
@@ -141,6 +142,73 @@ def test_moves_names_classes_copies_and_new_shapes_are_saved(file, slide, tmp_pa
     assert new["id"] not in {one["id"] for one in FEATURES}
     assert UUID(new["id"]).version == 5
     assert new["geometry"]["coordinates"] == [[[1.5, 1.5], [9.5, 1.5], [9.5, 8.5], [1.5, 8.5], [1.5, 1.5]]]
+
+
+def test_only_drawn_shapes_exclude_by_a_word_in_the_name_of_layer_or_shape(tmp_path, slide):
+    from napari.components import ViewerModel
+
+    named = feature(6, [OUTER], objectType="annotation", name="Tumour (excludes necrosis)", classification=TUMOR)
+    path = tmp_path / "necrosis excluded.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [*FEATURES, named]}))
+    viewer = ViewerModel()
+    layer, image = shapes(viewer, path, slide)
+    layer.name = path.stem
+    kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
+    assert kinds == ["include", "exclude", *3 * ["include"]]
+    assert kinds == [one.kind for one in read_geojson(path, everything=True) if one.rings]
+    write_layer(layer, tmp_path / "again.geojson", viewer)
+    assert json.loads((tmp_path / "again.geojson").read_text())["features"] == [*FEATURES, named]
+    # a name that a user gives still decides, a class that excludes stays
+    layer.features = layer.features.assign(name=["exclude core", "fold", "ROI 4", "excluded", "Tumour"])
+    layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
+    kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
+    assert kinds == ["exclude", "exclude", "include", "exclude", "include", "exclude"]
+
+
+@pytest.mark.parametrize("outline", [[[30, 10], [30, 40], [30, 25]], [[5, 7], [25, 7], [15, 7]], [[5, 7]] * 3])
+def test_polygons_without_area_are_saved_as_they_were_until_they_are_deleted(viewer, tmp_path, outline):
+    flat = feature(6, [[*outline, outline[0]]], objectType="annotation", name="flat")
+    path = tmp_path / "flat.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [flat, *FEATURES]}))
+    layer = opened(viewer, path)
+    assert saved(layer, tmp_path / "again.geojson") == [flat, *FEATURES]
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert saved(layer, tmp_path / "deleted.geojson") == FEATURES
+
+
+def test_edited_and_copied_shapes_are_polygons_with_holes_again(tmp_path, slide):
+    from napari.components import ViewerModel
+
+    far = [[110.5, 5], [120, 5], [120, 15], [110.5, 5]]
+    several = feature(2, [[OUTER, INNER], [far]], "MultiPolygon", objectType="annotation")
+    (tmp_path / "holes.geojson").write_text(json.dumps([FEATURES[0], several]))
+    viewer = ViewerModel()
+    layer, _ = shapes(viewer, tmp_path / "holes.geojson", slide)
+    outlines = [np.array(one) for one in layer.data]
+    outlines[0][1] += (0, 0.25)
+    layer.data = [outlines[0], outlines[1] + np.array((2, 3))]
+    layer.feature_defaults = layer.features.iloc[0].to_dict()
+    layer.add(outlines[1] + 7, shape_type="polygon")
+    for name in ("one.geojson", "two.geojson"):
+        write_layer(layer, tmp_path / name, viewer)
+    assert (tmp_path / "one.geojson").read_bytes() == (tmp_path / "two.geojson").read_bytes()
+    edited, moved, copied = json.loads((tmp_path / "one.geojson").read_text())["features"]
+    assert [edited["id"], moved["id"]] == [FEATURES[0]["id"], several["id"]]
+    changed = [[10.25, 20.5], [91, 20.5], [90.75, 80.25], [10.25, 20.5]]
+    assert edited["geometry"]["type"] == "Polygon"
+    assert [_points(ring) for ring in edited["geometry"]["coordinates"]] == [_points(changed), _points(INNER)]
+    for one, shift in ((moved, (3, 2)), (copied, (7, 7))):
+        assert one["geometry"]["type"] == "MultiPolygon"
+        polygons = [[_points(ring, shift) for ring in rings] for rings in one["geometry"]["coordinates"]]
+        expected = [[_points(OUTER), _points(INNER)], [_points(far)]]
+        assert sorted(polygons, key=len) == sorted(expected, key=len)
+
+
+def _points(ring, shift=(0, 0)):
+    """Points of a closed ring, from whichever it begins."""
+    assert ring[0] == ring[-1]
+    return sorted((np.array(ring[1:]) - shift).round(3).tolist())
 
 
 def test_a_second_export_of_drawn_shapes_has_the_same_ids(viewer, slide, tmp_path):

@@ -100,11 +100,17 @@ def write_layer(layer: Shapes, path: str, viewer: ViewerModel | None) -> int:
     current: dict[str, Annotation] = {}
     for index, region in shapes_on_slide(layer, image, viewer)[0].items():
         key = layer.features[ID].iloc[index]
+        shown, source = sources[key]
+        is_as_read = "geometry" in source.feature and region.rings is source.rings
+        # QuPath refuses an outline that touches itself, as those of holes that were joined for napari do
+        split = region if is_as_read else region.outlined()
         # an object that is called otherwise in the viewer only keeps its own name, or has none
-        is_renamed = region.name != sources[key][0]
-        current[key] = region if is_renamed else replace(region, name=own_name(region.feature))
+        name = region.name if region.name != shown else own_name(region.feature)
+        current[key] = replace(split if split.rings else region, name=name)
+    # a shape that has no area is no region, but was not deleted
+    there = set(layer.features[ID])
     objects = layer.metadata[KEY]["annotations"]
-    kept = [current.get(key) if annotation.rings else annotation for key, _, annotation in objects]
+    kept = [current.get(key, one if key in there or not one.rings else None) for key, _, one in objects]
     # napari has asked whether a file may be replaced
     write_geojson([one for one in kept if one is not None], path, slide=identity, overwrite=True)
     return len(lines)

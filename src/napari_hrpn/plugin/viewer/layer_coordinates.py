@@ -5,6 +5,7 @@ The origin of a slide's points is the outer corner of its first pixel, that of n
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from napari_hrpn.core import Box
 from napari_hrpn.slides import Annotation, LabelRegion, SlideError
-from napari_hrpn.slides.annotation_properties import class_of, classified, read_properties
+from napari_hrpn.slides.annotation_properties import class_of, classified, properties_of, read_properties
 from napari_hrpn.slides.polygons import one_stroke
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer, Shapes
     from numpy.typing import NDArray
+    from pandas import Series
 
 HALF_A_PIXEL = 0.5
 EXCLUDE = "exclude"
@@ -29,6 +31,7 @@ NAME = "name"
 CLASS, ID = "class", "id"
 """Further features of the shapes that are annotations from a file, or are to be."""
 _METADATA = "napari_hrpn"
+_BEGINS_WITH_EXCLUDE = re.compile(r"\s*excluded?\b", re.IGNORECASE)
 _ELLIPSE_POINTS = 180
 _AREAS = ("rectangle", "ellipse", "polygon")
 
@@ -95,9 +98,9 @@ def shapes_on_slide(
 ) -> tuple[dict[int, Annotation], list[str]]:
     """Convert shapes to regions of a slide, by their numbers in the layer; returns also the kinds of lines.
 
-    A shape excludes if the layer's name or one of its features contains "exclude". A shape without area, as a click
-    without a drag makes, is no region. A shape from a file keeps all that the file says of it. Without a slide, regions
-    are in pixels of the layer.
+    A drawn shape excludes if the layer's name or one of its features contains "exclude". A shape without area, as a
+    click without a drag makes, is no region. A shape from a file keeps all that the file says of it, its role too.
+    Without a slide, regions are in pixels of the layer.
     """
     regions: dict[int, Annotation] = {}
     lines = []
@@ -110,11 +113,9 @@ def shapes_on_slide(
         elif len(ring) > 2 and np.ptp(ring, axis=0).prod() > 0:
             features = layer.features.iloc[index]
             source = None if is_copy is None or is_copy.iloc[index] else sources.get(features[ID])
-            # the class of an included annotation may have the word in it
-            others = features.drop([CLASS, ID], errors="ignore") if source and source[1].kind == "include" else features
-            texts = [layer.name, *(value for value in others if isinstance(value, str))]
-            excludes = any(EXCLUDE in text.casefold() for text in texts)
-            drawn = Annotation(_shape_name(layer, index), "exclude" if excludes else "include", ((ring,),))
+            name = _shape_name(layer, index)
+            excludes = _excludes(layer.name, features, name, source)
+            drawn = Annotation(name, "exclude" if excludes else "include", ((ring,),))
             regions[index] = _with_class(drawn if source is None else _of_source(drawn, source[1]), features.get(CLASS))
     return regions, lines
 
@@ -124,6 +125,22 @@ def annotation_sources(layer: Shapes) -> dict[str, tuple[str, Annotation]]:
     found = layer.metadata.get(_METADATA)
     objects = found.get("annotations", ()) if isinstance(found, dict) else ()
     return {key: (name, annotation) for key, name, annotation in objects if key}
+
+
+def _excludes(layer_name: str, features: Series[Any], name: str, source: tuple[str, Annotation] | None) -> bool:
+    """Whether a shape excludes: by any of its words if it was drawn, as the file says if it is from GeoJSON."""
+    ignored = [CLASS, ID] if source and source[1].kind == "include" else []
+    texts = [layer_name]
+    if source and "geometry" in source[1].feature:
+        shown, annotation = source
+        renamed = {"properties": {**properties_of(annotation.feature), "name": name}}
+        kind = annotation.kind if name == shown else read_properties(renamed)[1]
+        if kind == "exclude" or (name != shown and _BEGINS_WITH_EXCLUDE.match(name)):
+            return True
+        # names of files and objects have the word for other reasons, columns that a user adds do not
+        ignored, texts = [NAME, CLASS, ID], []
+    texts += [value for value in features.drop(ignored, errors="ignore") if isinstance(value, str)]
+    return any(EXCLUDE in text.casefold() for text in texts)
 
 
 def _of_source(drawn: Annotation, source: Annotation) -> Annotation:
