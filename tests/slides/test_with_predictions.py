@@ -109,9 +109,7 @@ def test_the_slide_itself_is_refused_and_an_image_without_a_record_named(slide, 
     with pytest.raises(SlideError, match=r"slide\.ome\.zarr is the slide itself, expected a prediction of it"):
         with_predictions(slide, [slide])
     copy = open_slide(shutil.copytree(slide.source, tmp_path / "copy.ome.zarr"))
-    with pytest.warns(
-        SlideWarning, match=r"copy\.ome\.zarr has no record of a prediction: whether it belongs"
-    ):
+    with pytest.warns(SlideWarning, match=r"copy\.ome\.zarr has no record of a prediction: whether it belongs"):
         with_predictions(slide, [copy])
 
 
