@@ -70,8 +70,10 @@ def check_slide_name(path: Path, ome_zarr: str | None = None) -> None:
     if path.suffix.lower() not in {".zarr", ".tif", ".tiff"}:
         msg = f"{path} has no suffix of a format that can be written; give a name that ends in .ome.zarr or .ome.tif."
         raise CommandError(msg)
-    if ome_zarr not in (None, "0.4", "0.5"):
-        msg = f"--ome-zarr is {ome_zarr!r}; expected 0.4 or 0.5."
+    from napari_hrpn.slides.metadata import OLDER_VERSION, OME_ZARR_VERSION
+
+    if ome_zarr not in (None, OLDER_VERSION, OME_ZARR_VERSION):
+        msg = f"--ome-zarr is {ome_zarr!r}; expected {OLDER_VERSION} or {OME_ZARR_VERSION}."
         raise CommandError(msg)
     if ome_zarr and path.suffix.lower() != ".zarr":
         msg = f"--ome-zarr is about OME-Zarr, and {path} is a TIFF; leave it out, or end the name in .ome.zarr."

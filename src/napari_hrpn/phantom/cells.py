@@ -243,8 +243,9 @@ def _light(settings: PhantomSettings, cell: _Surroundings, tissue: np.ndarray) -
     images = _draw_nuclei(near, pixels, settings.chromatin_contrast, seed)
     is_solid = cell.vessels.radius_um <= settings.solid_vessel_um
     stain = draw_vessels(cell.vessels, pixels, settings.vessel_wall_um, cell.vessels.brightness, is_solid)
-    stain *= _share_in_section(settings, cell)
-    probe = _probe(settings, cell, images) * tissue
+    in_section = _share_in_section(settings, cell)
+    stain *= in_section
+    probe = _probe(settings, cell, images, in_section) * tissue
     glow = RandomField(seed, Purpose.AUTOFLUORESCENCE, _AUTOFLUORESCENCE_UM).on_grid(lattice.y_um, lattice.x_um)
     background = cell.to_pixels(settings.tissue_grey * np.exp(0.2 * glow)) * tissue
     nuclei, vessels, probe = (
@@ -294,7 +295,9 @@ def _mean_leak_per_um2(settings: PhantomSettings) -> float:
     return float(max(settings.vessel_density_per_mm2, 1e-9) / 1e6 * (circle + sides))
 
 
-def _probe(settings: PhantomSettings, cell: _Surroundings, nuclei: _NucleusImages) -> np.ndarray:
+def _probe(
+    settings: PhantomSettings, cell: _Surroundings, nuclei: _NucleusImages, in_section: np.ndarray
+) -> np.ndarray:
     """Return the probe that has left its vessels, the one that is still in them, and the autofluorescence below."""
     outside, shell = np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)
     if not settings.has_independent_probe:
@@ -305,8 +308,7 @@ def _probe(settings: PhantomSettings, cell: _Surroundings, nuclei: _NucleusImage
     if settings.retained_share > 0:
         retained = settings.retained_share * settings.retained_grey * cell.leaking.retained
         is_solid = np.ones(len(retained), bool)
-        drawn = draw_vessels(cell.leaking, cell.pixels, settings.vessel_wall_um, retained, is_solid)
-        probe += drawn * _share_in_section(settings, cell)
+        probe += draw_vessels(cell.leaking, cell.pixels, settings.vessel_wall_um, retained, is_solid) * in_section
     if settings.floor_grey > 0:
         field = RandomField(cell.tissue.seed, Purpose.FLOOR, settings.floor_texture_um)
         texture = settings.floor_texture_sd * field.on_grid(cell.pixels.y_um, cell.pixels.x_um)

@@ -16,7 +16,7 @@ import numpy as np
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.slides.errors import SlideError, reading_errors, warn
 from napari_hrpn.slides.location import user_path
-from napari_hrpn.slides.polygons import nested
+from napari_hrpn.slides.polygons import ellipse, nested
 from napari_hrpn.slides.region import Annotation
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _LARGEST_BYTES = 2**28
 _AREAS = ("POLYGON", "RECT", "OVAL", "FREEHAND", "TRACED")
-_ELLIPSE_POINTS = 180
 _FEWEST_POINTS = 3
 
 
@@ -98,11 +97,10 @@ def _outlines(roi: ImagejRoi) -> list[NDArray[np.float64]]:
         x, y, width, height = roi.left, roi.top, roi.right - roi.left, roi.bottom - roi.top
         if roi.subpixelrect:
             x, y, width, height = roi.xd, roi.yd, roi.widthd, roi.heightd
-        angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)
-        unit = np.array([(0, 0), (0, 1), (1, 1), (1, 0)], float)
         if roi.roitype.name == "OVAL":
-            unit = np.stack([np.sin(angles), np.cos(angles)], axis=1) / 2 + 0.5
-        return [unit * (height, width) + (y, x)]
+            half_width, half_height = np.array([0, width / 2]), np.array([height / 2, 0])
+            return [ellipse(np.array([y, x]) + half_height + half_width, half_width, half_height)]
+        return [np.array([(0, 0), (0, 1), (1, 1), (1, 0)], float) * (height, width) + (y, x)]
     found = [np.asarray(points, np.float64).reshape(-1, 2)[:, ::-1] for points in roi.coordinates(multi=True)]
     if not all(np.isfinite(ring).all() for ring in found):
         raise SlideError(f"The ROI {printable(roi.name)} has a point that is not finite: draw it again in Fiji.")

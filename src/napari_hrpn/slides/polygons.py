@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Polygons = tuple[tuple[Ring, ...], ...]
 
 _ROUNDING = 1e-9
+_ELLIPSE_POINTS = 180
 
 
 def painted(
@@ -107,6 +108,12 @@ def nested(rings: Sequence[Ring]) -> Polygons:
         if i not in polygons:
             polygons[min((k for k in others if k in polygons), key=lambda k: areas[k])].append(rings[i])
     return tuple(map(tuple, polygons.values()))
+
+
+def ellipse(centre: NDArray[np.float64], first: NDArray[np.float64], second: NDArray[np.float64]) -> Ring:
+    """An ellipse as a polygon, from its centre and two semi-axes as y and x."""
+    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)[:, None]
+    return np.asarray(centre + np.cos(angles) * first + np.sin(angles) * second)
 
 
 def is_on_a_line(ring: Ring) -> bool:

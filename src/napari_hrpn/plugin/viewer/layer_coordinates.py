@@ -14,7 +14,7 @@ import numpy as np
 from napari_hrpn.core import Box
 from napari_hrpn.slides import Annotation, LabelRegion, SlideError
 from napari_hrpn.slides.annotation_properties import class_of, classified, properties_of, read_properties
-from napari_hrpn.slides.polygons import one_stroke
+from napari_hrpn.slides.polygons import ellipse, one_stroke
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
@@ -32,7 +32,6 @@ CLASS, ID = "class", "id"
 """Further features of the shapes that are annotations from a file, or are to be."""
 _METADATA = "napari_hrpn"
 _BEGINS_WITH_EXCLUDE = re.compile(r"\s*excluded?\b", re.IGNORECASE)
-_ELLIPSE_POINTS = 180
 _AREAS = ("rectangle", "ellipse", "polygon")
 
 
@@ -217,8 +216,7 @@ def _outline(vertices: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
         return np.asarray(vertices, float)
     # an ellipse is given by the corners of the rectangle around it, which may be rotated
     centre, down, across = vertices.mean(axis=0), (vertices[3] - vertices[0]) / 2, (vertices[1] - vertices[0]) / 2
-    angles = np.linspace(0, 2 * np.pi, _ELLIPSE_POINTS, endpoint=False)[:, None]
-    return np.asarray(centre + np.cos(angles) * down + np.sin(angles) * across)
+    return ellipse(centre, down, across)
 
 
 def _point_in_view(viewer: ViewerModel, layer: Image, offset: NDArray[np.float64]) -> NDArray[np.float64]:
