@@ -31,9 +31,9 @@ from napari_hrpn.training import (
 )
 
 PIXEL_UM = 0.55
-VARIED_PX, TUMOUR_PX = 1024, 2048
-SEEDS = {"varied": range(1000, 1045), "capillaries": range(4000, 4064), "tumour": range(2000, 2061)}
-VALIDATION = {"varied": 3, "capillaries": 3, "tumour": 2}
+VARIED_PX, TUMOUR_PX = 1024, 4096
+SEEDS = {"varied": range(1000, 1105), "capillaries": range(4000, 4144), "tumour": range(2000, 2062)}
+VALIDATION = {"varied": 8, "capillaries": 12, "tumour": 1}
 """So many of the last seeds of a kind choose the epoch."""
 PROBE_SD = 25.0
 """SD of the probe in the tissue of all but the preset `tumour`, where it is about this on average, in grey levels: how
@@ -112,7 +112,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "napari-hrpn-synthetic")
-    parser.add_argument("--epochs", type=int, default=50, help="of 300 steps")
+    parser.add_argument("--start", help="checkpoint whose weights it begins with")
+    parser.add_argument("--epochs", type=int, default=44, help="of 200 steps")
     parser.add_argument("--inputs", default="nuclei,vessels,distance")
     parser.add_argument("--processes", type=int, default=2, help="that make phantoms")
     given = parser.parse_args()
@@ -136,10 +137,12 @@ def main() -> None:
         # half of the default: phantoms have gains of their own, and percentiles take most of them out
         gain=1.25,
         offset=0.03,
-        patch_px=256,
-        batch=4,
-        steps_per_epoch=300,
+        # wider than the network sees, so that a part of each crop is predicted from all that it will have in a slide
+        patch_px=384,
+        batch=3,
+        steps_per_epoch=200,
         epochs=given.epochs,
+        **({"start": given.start, "learning_rate": 2e-3, "warm_up": 0.1} if given.start else {}),
     )
     run = given.folder / f"run-{given.inputs}-{given.epochs}"
     for report in train_model(entries, run, settings, cache=given.folder / "patches"):

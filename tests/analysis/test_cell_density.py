@@ -10,7 +10,7 @@ from napari_hrpn.analysis import AnalysisError, CellSettings, cell_density
 from napari_hrpn.analysis.tissue import strip_filter
 from napari_hrpn.core import drive
 from napari_hrpn.phantom import PHANTOM_PRESETS, phantom_slide
-from napari_hrpn.phantom.cells import nuclei_within
+from napari_hrpn.phantom.nuclei import nuclei_within
 from napari_hrpn.phantom.sampling import Bounds
 from napari_hrpn.phantom.tissue import LONGEST_UM, TissueShape, vessels_within
 from napari_hrpn.slides import RegionMask

@@ -12,7 +12,7 @@ from scipy import fft
 from scipy.spatial import cKDTree
 
 from napari_hrpn.phantom import PHANTOM_PRESETS, PhantomError, PhantomSettings, phantom_slide, r2_ceiling
-from napari_hrpn.phantom.cells import nuclei_within
+from napari_hrpn.phantom.nuclei import nuclei_within
 from napari_hrpn.phantom.sampling import Bounds, HardCore, Purpose, SampleGrid, enlarge
 from napari_hrpn.phantom.tissue import TissueShape, inside_vessels, steady_concentration, vessels_within
 
