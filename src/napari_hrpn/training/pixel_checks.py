@@ -10,7 +10,7 @@ from itertools import combinations, islice, permutations, product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import fft, ndimage
 from skimage.transform import resize_local_mean
 
 from napari_hrpn.core import Box
@@ -235,20 +235,27 @@ def _compared(first: _View, second: _View) -> tuple[float, float]:
 def _best_match(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
     """Find the highest Pearson correlation over all shifts with enough overlap, with its share of the smaller image."""
     # a Fourier transform gives the sums over the overlaps of all shifts at once
-    sum_over_overlap = partial(signal.correlate, method="fft")
-    ones_first, ones_second = np.ones_like(first), np.ones_like(second)
-    count = np.round(sum_over_overlap(ones_first, ones_second))
+    shape = [fft.next_fast_len(sum(sides) - 1, real=True) for sides in zip(first.shape, second.shape, strict=True)]
+    ones_first, values_first, squares_first = _spectra(first, shape)
+    ones_second, values_second, squares_second = (np.conj(spectrum) for spectrum in _spectra(second, shape))
+    sum_over_overlap = partial(fft.irfft2, s=shape)
+    count = np.round(sum_over_overlap(ones_first * ones_second))
     smaller = min(first.size, second.size)
     allowed = count >= max(_LEAST_OVERLAP * smaller, _FEWEST_PX)
     count = np.where(allowed, count, 1)
-    mean_first = sum_over_overlap(first, ones_second) / count
-    mean_second = sum_over_overlap(ones_first, second) / count
-    variance_first = sum_over_overlap(first**2, ones_second) / count - mean_first**2
-    variance_second = sum_over_overlap(ones_first, second**2) / count - mean_second**2
+    mean_first = sum_over_overlap(values_first * ones_second) / count
+    mean_second = sum_over_overlap(ones_first * values_second) / count
+    variance_first = sum_over_overlap(squares_first * ones_second) / count - mean_first**2
+    variance_second = sum_over_overlap(ones_first * squares_second) / count - mean_second**2
     # an overlap of glass with glass has no detail to correlate
     for image, variance in ((first, variance_first), (second, variance_second)):
         allowed &= variance > 0.05 * float(image.var()) + 1e-12
-    covariance = sum_over_overlap(first, second) / count - mean_first * mean_second
+    covariance = sum_over_overlap(values_first * values_second) / count - mean_first * mean_second
     correlation = np.where(allowed, covariance / np.sqrt(np.where(allowed, variance_first * variance_second, 1)), -1.0)
     best = np.unravel_index(correlation.argmax(), correlation.shape)
     return float(correlation[best]), float(count[best] / smaller)
+
+
+def _spectra(image: NDArray[np.float64], shape: Sequence[int]) -> tuple[NDArray[np.complex128], ...]:
+    """Return the Fourier transforms of a frame of ones, of its pixels, and of their squares."""
+    return tuple(fft.rfft2(pixels, shape) for pixels in (np.ones_like(image), image, image**2))
