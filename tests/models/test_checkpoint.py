@@ -317,7 +317,7 @@ def test_the_summary_shows_what_a_reader_needs(checkpoint):
 
 
 @pytest.mark.parametrize(
-    ("name", "target", "digest"), [("synthetic", "QD", "01634249f5961c30"), ("dextran", "dextran", "329c19b60c095304")]
+    ("name", "target", "digest"), [("synthetic", "QD", "518be09d581122b8"), ("dextran", "dextran", "329c19b60c095304")]
 )
 def test_bundled_checkpoints_say_what_they_are(name, target, digest):
     path = checkpoint_path(name)
