@@ -11,8 +11,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from napari_hrpn.slides import Annotation, SlideError, included, read_geojson, read_regions, write_geojson
-from napari_hrpn.slides.annotation_properties import class_of, classified
+from napari_hrpn.slides import Annotation, SlideError, included, read_geojson, read_regions, taken_away, write_geojson
+from napari_hrpn.slides.annotation_properties import class_of, classified, is_excluding
 
 Json = dict[str, object]
 OUTLINE = [[20.5, 10], [60, 10], [60.25, 50.75], [20.5, 10]]
@@ -161,6 +161,37 @@ def test_what_changes_is_written_and_nothing_else(tmp_path: Path) -> None:
     assert [(one.name, one.kind) for one in back] == [
         ("rim", "include"), ("core µ", "exclude"), ("core µ", "include"), ("core µ", "include")
     ]  # fmt: skip
+
+
+def test_measured_regions_and_what_was_subtracted_from_them_are_the_objects_of_the_file(tmp_path: Path) -> None:
+    far: Json = {"type": "MultiPolygon", "coordinates": [[[[900, 900], [950, 900], [900, 950], [900, 900]]], [HOLE]]}
+    features = [
+        feature(1, objectType="annotation", name="core"),
+        feature(2, {"type": "Polygon", "coordinates": [HOLE]}, name="fold", classification=IGNORE, isLocked=True),
+        feature(3, far, objectType="annotation", name="hole 2", measurements={"Area": 3.5}),
+        feature(4, OTHER, objectType="detection"),
+    ]
+    regions = included(read_geojson(save(tmp_path / "a.geojson", collection(features))))
+    assert [[one.name for one in region.excluded] for region in regions] == [["fold", "hole 2"], ["hole 2"]]
+    # those of its outlines that do not meet a region are no part of it
+    assert [len(region.holes) for region in regions] == [2, 0]
+    assert written([*regions, *taken_away(regions)], tmp_path) == [features[index] for index in (0, 3, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "of_file", "drawn"),
+    [
+        ("Exclude 2", True, True),
+        ("hole", True, True),
+        ("ignored_03", True, True),
+        ("to exclude", False, True),
+        ("Tumour (excludes necrosis)", False, True),
+        ("Wholesome", False, False),
+        ("", False, False),
+    ],
+)
+def test_words_that_exclude_in_files_exclude_in_napari_too(text: str, of_file: bool, drawn: bool) -> None:
+    assert (is_excluding(text), is_excluding(text, is_drawn=True)) == (of_file, drawn)
 
 
 def test_an_edited_ellipse_is_none_any_more_and_stays_on_its_plane(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 
 from napari_hrpn.plugin.viewer.layer_coordinates import (
     CLASS,
-    EXCLUDE,
     HALF_A_PIXEL,
     ID,
     NAME,
@@ -159,5 +158,5 @@ def _key(annotation: Annotation, slide: str, taken: set[str]) -> str:
 
 def _shown_name(annotation: Annotation, number: int) -> str:
     if annotation.kind == "exclude":
-        return f"{EXCLUDE} {annotation.name}".strip()
+        return f"exclude {annotation.name}".strip()
     return annotation.name or f"ROI {number}"
