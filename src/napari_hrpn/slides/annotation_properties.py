@@ -60,8 +60,8 @@ def is_excluding(text: str, *, is_drawn: bool = False) -> bool:
     """Whether a text says that a region is excluded.
 
     Names and classes in files do so if they are one of a few words, with or without a number, since objects have other
-    names with these words. Those of regions that were drawn in napari, of their layer and columns do so too if they have
-    "exclude" anywhere.
+    names with these words. Those of regions that were drawn in napari, of their layer and columns do so too if they
+    have "exclude" anywhere.
     """
     return bool(_EXCLUDING.fullmatch(text.strip())) or (is_drawn and "exclude" in text.casefold())
 

@@ -138,6 +138,8 @@ class Annotation(Region):
         Other annotations that are subtracted from it.
     feature : mapping
         The object of GeoJSON that it was read from, with all that other programs know of it; empty if it is new.
+    collection : mapping
+        Further members of the collection that it was read from, such as its name.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Annotation(Region):
     measurements: Mapping[str, float] = field(default_factory=dict)
     excluded: tuple[Annotation, ...] = ()
     feature: Mapping[str, Any] = field(default_factory=dict)
+    collection: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
