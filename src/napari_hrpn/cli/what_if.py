@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import numpy as np
 import typer
 
-from napari_hrpn.analysis.tissue.vessel_edit import NO_NOISE
 from napari_hrpn.cli.options import (
     ChannelOptions,
     Chosen,
@@ -161,6 +160,8 @@ def _middle(outlines: Sequence[Annotation], slide: Slide) -> tuple[float, float]
 
 
 def _print_numbers(result: WhatIf, folder: WhatIfFolder) -> None:
+    from napari_hrpn.analysis.tissue.vessel_edit import NO_NOISE
+
     numbers = result.numbers()
     typer.echo(f"{EDITS[result.action]}: {numbers['area_um2']:.0f} µm² edited")
     for shell in numbers["shells"]:
