@@ -238,7 +238,8 @@ def test_a_calibration_is_kept_beside_its_prediction_and_never_replaced_unasked(
     real, prediction = on_disk
     before = prediction.slide.source.read_bytes()
     assert saved_calibration(prediction.slide) is None
-    holed = [*REGIONS[:4], replace(REGIONS[4], excluded=(box(slice(240, 250), slice(95, 120), ""),))]
+    hole = replace(box(slice(240, 250), slice(95, 120), ""), kind="exclude")
+    holed = included([*REGIONS, hole])
     found = drive(calibrate_prediction(real, prediction, holed))
     assert found.pixels[4] == SIDE**2 - 10 * 25
     path = save_calibration(found, prediction.slide.source)
