@@ -137,6 +137,29 @@ def test_refusals_of_the_line() -> None:
         calibration_line(sums_of(real, real))
 
 
+def test_a_calibration_that_predicts_worse_than_a_constant_is_refused() -> None:
+    """The camera's offset is found, but the regions differ by more than the prediction knows."""
+    random = np.random.default_rng(1)
+    predicted = random.normal(200, 5, (320, 320))
+    levels = np.zeros_like(predicted)
+    for part, level in zip(BOXES, (0, 60, 120, 180, 240), strict=True):
+        levels[part] = level
+    real = predicted + levels + 1000
+    y, p = ([image[part].ravel() for part in BOXES] for image in (real, predicted))
+    calibrated = []
+    for left in range(5):
+        slope, offset = line_by_hand(*([one for k, one in enumerate(image) if k != left] for image in (y, p)))
+        calibrated.append(slope * p[left] + offset)
+    every = np.concatenate(y)
+    before, after = (r2_score(every, np.concatenate(pixels)) for pixels in (p, calibrated))
+    assert before < after - 1 < after < 0
+    numbers = f"is {before:.3f} as predicted and {after:.3f} calibrated by the others; expected more than 0"
+    with pytest.raises(AnalysisError, match=numbers):
+        calibration_line(sums_of(real, predicted))
+    # as soon as it predicts better than a constant, it is accepted
+    assert calibration_line(sums_of(predicted + levels / 40 + 1000, predicted)).r2_after > 0
+
+
 def slide_of(pixels: np.ndarray, name: str, chunk: int = 128) -> Slide:
     return Slide((da.from_array(pixels[None], chunks=(1, chunk, chunk), name=False),), ("QD",), None, Path(name))
 
@@ -215,7 +238,8 @@ def test_a_calibration_is_kept_beside_its_prediction_and_never_replaced_unasked(
     real, prediction = on_disk
     before = prediction.slide.source.read_bytes()
     assert saved_calibration(prediction.slide) is None
-    holed = [*REGIONS[:4], replace(REGIONS[4], excluded=(box(slice(240, 250), slice(95, 120), "").rings))]
+    hole = replace(box(slice(240, 250), slice(95, 120), ""), kind="exclude")
+    holed = included([*REGIONS, hole])
     found = drive(calibrate_prediction(real, prediction, holed))
     assert found.pixels[4] == SIDE**2 - 10 * 25
     path = save_calibration(found, prediction.slide.source)

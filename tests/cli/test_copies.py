@@ -51,6 +51,57 @@ def test_a_copy_that_exists_is_refused_before_anything_is_predicted(folder, caps
     assert not (folder / "other").exists()
 
 
+@pytest.mark.parametrize("place", ["copies", "copy.ome.tif"])
+def test_a_repeated_command_keeps_a_copy_that_is_up_to_date(folder, place, capsys):
+    words = ["--copy", folder / place, *(["--ome-zarr", "0.4"] if place == "copies" else [])]
+    assert run(_predict(folder, "out", *words)) == 0
+    copy = folder / place / "slide.predicted.ome.zarr" if place == "copies" else folder / place
+    changed = copy.stat().st_mtime_ns
+    capsys.readouterr()
+    assert run(_predict(folder, "out", *words)) == 0
+    printed = capsys.readouterr()
+    assert "wrote" not in printed.out
+    assert str(copy) not in printed.err
+    assert copy.stat().st_mtime_ns == changed
+
+
+def test_a_copy_of_another_version_or_with_other_pixels_is_refused_with_the_way_out(folder, capsys):
+    copies = folder / "changed"
+    assert run(_predict(folder, "out", "--copy", copies)) == 0
+    refused = "--overwrite it.\n"
+    assert run(_predict(folder, "out", "--copy", copies, "--ome-zarr", "0.4")) == 2
+    assert capsys.readouterr().err.endswith(refused)
+    level = zarr.open_group(copies / "slide.predicted.ome.zarr")["0"]
+    level[0, 7, 9] = level[0, 7, 9] + 1
+    assert run(_predict(folder, "out", "--copy", copies)) == 2
+    assert capsys.readouterr().err.endswith(refused)
+    assert run(_predict(folder, "out", "--copy", copies, "--overwrite")) == 0
+    assert run(_predict(folder, "out", "--copy", copies)) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--copy", "x.png"], "x.png is the name of an image that cannot be written here"),
+        (["--copy", "x.nd2"], "ends in .ome.zarr or .ome.tif"),
+        (["--copy", ""], "the value of --copy is empty"),
+        (["--copy="], "the value of --copy is empty"),
+        (["-o", "x.tif"], "for one slide a path that ends in .ome.zarr."),
+        (["-o", " "], "the value of -o is empty"),
+    ],
+)
+def test_a_place_that_cannot_be_meant_is_refused_before_anything_is_predicted(
+    folder, words, sentence, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert run([*_predict(folder, "never"), *words]) == 2
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert printed.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+    assert not (folder / "never").exists()
+
+
 @pytest.mark.filterwarnings("default::napari_hrpn.core.errors.PredictionWarning")
 def test_an_incomplete_prediction_is_not_copied(folder, capsys):
     words = ["--region", "0:9,0:9", "--core", 512, "--copy", folder / "part.ome.tif", "--json"]

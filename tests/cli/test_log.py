@@ -40,7 +40,13 @@ def test_a_log_has_start_progress_and_end_and_is_appended_to(tmp_path: Path) -> 
     assert log.read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["missing/work.log", "slide.txt"])
+def test_the_folder_of_a_log_is_made(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "today" / "work.log"
+    assert run(["cache", "--log", str(log)]) == 0
+    assert lines(log)[-1] == ("INFO", "ended with exit code 0")
+
+
+@pytest.mark.parametrize("name", ["slide.txt/work.log", "slide.txt"])
 def test_a_log_that_cannot_be_written_or_is_something_else_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,7 +55,7 @@ def test_a_log_that_cannot_be_written_or_is_something_else_is_refused(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.count("\n") == 1
-    assert name in printed.err
+    assert "slide.txt" in printed.err
     assert [path.name for path in tmp_path.iterdir()] == ["slide.txt"]
     assert (tmp_path / "slide.txt").read_bytes() == b"mine\n"
 

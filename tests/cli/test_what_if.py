@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
@@ -16,6 +17,7 @@ from napari_hrpn.phantom.sampling import Bounds
 from napari_hrpn.phantom.tissue import TissueShape, vessels_within
 from napari_hrpn.slides import open_slide, write_ome_tiff, write_ome_zarr
 from support.predictions import lively_checkpoint
+from support.vessel_slides import discs
 
 SETTINGS = replace(PHANTOM_PRESETS["tiny"], pixel_size_um=1.0)
 SIZE = 300
@@ -103,6 +105,30 @@ def test_a_vessel_is_added_and_a_sham_changes_nothing_by_physics(command, tmp_pa
         out = tmp_path / action[2:]
         assert run([*command, action, "211,80", "-o", str(out)]) == 0
         assert np.sign(json.loads((out / "what-if.json").read_text())["shells"][0]["physics"]) == sign
+
+
+@pytest.mark.filterwarnings("default::napari_hrpn.core.errors.PredictionWarning")
+def test_without_a_sham_edit_no_noise_is_claimed(command, tmp_path, capsys):
+    slide = open_slide(Path(command[1]))
+    pixels = slide.levels[0].compute()
+    # tissue of one grey level between the vessels, where texture over texture changes nothing
+    flat = np.where(discs((SIZE, SIZE), np.array([[150, 150], [90, 220], [220, 80]]), 7), 200, 20)
+    levels = (da.from_array(np.stack([pixels[0], flat, pixels[2]]).astype(pixels.dtype)),)
+    drive(write_ome_tiff(replace(slide, levels=levels, stored_levels=1), tmp_path / "flat.ome.tif"))
+    words = ["--remove", "150,150", "--threshold", "90", "-o", str(tmp_path / "out")]
+    assert run([command[0], str(tmp_path / "flat.ome.tif"), *command[2:], *words]) == 0
+    printed = capsys.readouterr()
+    assert "no noise could be measured, because no sham edit was possible" in printed.out
+    assert "above" not in printed.out
+    assert "no noise could be measured" in printed.err
+    numbers = json.loads((tmp_path / "out" / "what-if.json").read_text())
+    assert {shell["significant_share"] for shell in numbers["shells"]} == {None}
+    assert (numbers["significant_share"], numbers["opposite_share"], numbers["shams"]) == (None, None, 0)
+    assert open_slide(tmp_path / "out" / "what-if.ome.zarr").channel_names == (
+        "predicted",
+        "network difference",
+        "physics difference",
+    )
 
 
 @pytest.mark.parametrize(

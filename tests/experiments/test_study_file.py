@@ -3,9 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from napari_hrpn.experiments import Ablations, StudyError, read_study
+from napari_hrpn.experiments.baselines import BlurMoments
+from napari_hrpn.experiments.study_folder import StudyFolder
 from support.studies import write_study
 
 WHOLE = """
@@ -55,13 +58,24 @@ def test_a_study_of_slides_alone_has_the_recipes_defaults(folder: Path) -> None:
 def test_a_slide_says_what_is_special_about_it(folder: Path) -> None:
     path = write_study(folder)
     (folder / "drawn.geojson").write_text("{}", encoding="utf-8")
-    more = 'tumour = "animal 3"\npart = "test"\nregions = "drawn.geojson"\nseries = 0\nz = 0\nt = 0\n'
+    more = 'tumour = "animal 3"\npart = "test"\nregions = "drawn.geojson"\nclass = "Tumor"\nseries = 0\nz = 0\nt = 0\n'
     path.write_text(path.read_text("utf-8") + more + '[slide.roles]\nvessels = "CD31"\nprobe = 2\n', encoding="utf-8")
     study = read_study(path)
     entry = study.slides[-1].entry
     assert (entry.tumour, entry.regions, entry.z, entry.t) == ("animal 3", folder / "drawn.geojson", 0, 0)
     assert entry.roles == {"vessels": "CD31", "probe": 2}
+    assert entry.classes == ("Tumor",)
     assert study.test == ("animal 3",)
+    path.write_text(
+        path.read_text("utf-8").replace('class = "Tumor"', 'class = ["Tumor", "Ignore*"]'), encoding="utf-8"
+    )
+    several = read_study(path).slides[-1]
+    assert several.entry.classes == ("Tumor", "Ignore*")
+    # what was measured on other objects of the same file is measured again
+    settings, sums = study.settings_for("hrpn"), BlurMoments(np.zeros(3), np.ones(3))
+    StudyFolder(folder / "out").keep_moments(study.slides[-1], settings, sums)
+    assert StudyFolder(folder / "out").moments(study.slides[-1], settings) is not None
+    assert StudyFolder(folder / "out").moments(several, settings) is None
 
 
 @pytest.mark.parametrize(
@@ -109,6 +123,8 @@ def test_what_cannot_be_meant_is_refused_in_a_sentence(folder: Path, text: str, 
         ("path = 'T1.ome.tif'\nseries = '1'", ("series of slide 4", "a whole number")),
         ("path = 'T1.ome.tif'\npart = 'train'", ("part of slide 4", "'test'")),
         ("path = 'T1.ome.tif'\nz = 1\nregions = 'no.geojson'", ("regions of slide 4", "no.geojson")),
+        ("path = 'T1.ome.tif'\nz = 1\nclass = 'Tumor'", ("class of slide 4", "regions that are not given")),
+        ("path = 'T1.ome.tif'\nz = 1\nclass = 1", ("class of slide 4", "text")),
         ("path = 'T1.ome.tif'\nz = 1\nroles = { probe = 1.5 }", ("probe of roles of slide 4",)),
         ("path = 'T1.ome.tif'\nz = 1\npart = 'test'", ("the tumour T1", "one side only")),
         ("path = 'T1.ome.tif'\nz = 1\ntumour = 't2'", ("T2 and t2", "names of folders")),

@@ -11,8 +11,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from napari_hrpn.slides import Annotation, SlideError, included, read_geojson, read_regions, write_geojson
-from napari_hrpn.slides.annotation_properties import class_of, classified
+from napari_hrpn.slides import Annotation, SlideError, included, read_geojson, read_regions, taken_away, write_geojson
+from napari_hrpn.slides.annotation_properties import class_of, classified, is_excluding
 
 Json = dict[str, object]
 OUTLINE = [[20.5, 10], [60, 10], [60.25, 50.75], [20.5, 10]]
@@ -52,6 +52,7 @@ FEATURES = [
         childObjects=[
             feature(13, OTHER, objectType="annotation", name="inner", childObjects=[cell(14), cell(15)]),
             feature(16, {"type": "Point", "coordinates": [1, 1]}, objectType="detection"),
+            feature(17, None, objectType="annotation", name="nowhere"),
         ],
     ),
 ]  # fmt: skip
@@ -101,6 +102,32 @@ def test_ten_round_trips_change_nothing(tmp_path: Path, features: list[Json], na
     assert load(path) == collection(features)
 
 
+def test_members_of_a_collection_and_features_without_geometry_stay(tmp_path: Path) -> None:
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::404000"}}
+    bare: Json = {"type": "Feature", "properties": {"name": "no geometry"}}
+    whole = {**collection([*FEATURES[:2], bare]), "name": "drawn by Ada", "crs": crs, "xyz": {"a": [1, None, 1e300]}}
+    path = save(tmp_path / "a.geojson", whole)
+    for _ in range(3):
+        write_geojson(read_geojson(path, everything=True), path, overwrite=True)
+    assert load(path) == whole
+    # regions of two files are one collection, and the first file names it
+    other = read_geojson(save(tmp_path / "b.geojson", {**collection(FEATURES[2:3]), "name": "other", "who": "Bob"}))
+    write_geojson([*read_geojson(path, everything=True)[:2], *other], path, overwrite=True)
+    assert load(path) == {**whole, "who": "Bob", "features": FEATURES[:3]}
+
+
+def test_points_beside_an_outline_that_was_moved_stay(tmp_path: Path) -> None:
+    point, empty = {"type": "Point", "coordinates": [1, 2]}, {"type": "Polygon", "coordinates": []}
+    line = {"type": "LineString", "coordinates": [[1, 2], [3, 4]]}
+    inner = {"type": "GeometryCollection", "geometries": [line, OTHER]}
+    mixed = {"type": "GeometryCollection", "geometries": [point, POLYGON, inner, empty], "plane": {"z": 3}}
+    (first,) = read_geojson(save(tmp_path / "a.geojson", feature(1, mixed)), everything=True)
+    assert written([first], tmp_path) == [feature(1, mixed)]
+    (moved,) = written([replace(first, rings=((first.rings[1][0] + 1,),))], tmp_path)
+    outline = {"type": "Polygon", "coordinates": [[[71, 71], [91, 71], [91, 96], [71, 71]]]}
+    assert moved == feature(1, {**mixed, "geometries": [outline, point, line, empty]})
+
+
 @pytest.mark.parametrize(
     "content",
     [FEATURES[0], FEATURES, {"features": [{"features": FEATURES}]}, {**collection(FEATURES), "name": "layer"}],
@@ -131,11 +158,11 @@ def test_numbers_and_letters_that_json_has_no_place_for_are_kept_as_words(tmp_pa
 
 def test_children_are_regions_and_go_back_into_their_parents(tmp_path: Path) -> None:
     annotations = read_geojson(save(tmp_path / "a.geojson", FEATURES[-1]), everything=True)
-    assert [one.feature["id"] for one in annotations] == [str(UUID(int=number)) for number in (12, 13, 14, 15, 16)]
+    assert [one.feature["id"] for one in annotations] == [str(UUID(int=number)) for number in (12, 13, 14, 15, 16, 17)]
     without = [one for index, one in enumerate(annotations) if index != 2]
     inner = feature(13, OTHER, objectType="annotation", name="inner", childObjects=[cell(15)])
-    point = FEATURES[-1]["properties"]["childObjects"][1]  # type: ignore[index]
-    expected = feature(12, objectType="annotation", childObjects=[inner, point])
+    others = FEATURES[-1]["properties"]["childObjects"][1:]  # type: ignore[index]
+    expected = feature(12, objectType="annotation", childObjects=[inner, *others])
     assert written(without, tmp_path) == [expected]
     # a child whose parent is left out stands alone
     assert written(annotations[2:3], tmp_path) == [cell(14)]
@@ -161,6 +188,37 @@ def test_what_changes_is_written_and_nothing_else(tmp_path: Path) -> None:
     assert [(one.name, one.kind) for one in back] == [
         ("rim", "include"), ("core µ", "exclude"), ("core µ", "include"), ("core µ", "include")
     ]  # fmt: skip
+
+
+def test_measured_regions_and_what_was_subtracted_from_them_are_the_objects_of_the_file(tmp_path: Path) -> None:
+    far: Json = {"type": "MultiPolygon", "coordinates": [[[[900, 900], [950, 900], [900, 950], [900, 900]]], [HOLE]]}
+    features = [
+        feature(1, objectType="annotation", name="core"),
+        feature(2, {"type": "Polygon", "coordinates": [HOLE]}, name="fold", classification=IGNORE, isLocked=True),
+        feature(3, far, objectType="annotation", name="hole 2", measurements={"Area": 3.5}),
+        feature(4, OTHER, objectType="detection"),
+    ]
+    regions = included(read_geojson(save(tmp_path / "a.geojson", collection(features))))
+    assert [[one.name for one in region.excluded] for region in regions] == [["fold", "hole 2"], ["hole 2"]]
+    # those of its outlines that do not meet a region are no part of it
+    assert [len(region.holes) for region in regions] == [2, 0]
+    assert written([*regions, *taken_away(regions)], tmp_path) == [features[index] for index in (0, 3, 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "of_file", "drawn"),
+    [
+        ("Exclude 2", True, True),
+        ("hole", True, True),
+        ("ignored_03", True, True),
+        ("to exclude", False, True),
+        ("Tumour (excludes necrosis)", False, True),
+        ("Wholesome", False, False),
+        ("", False, False),
+    ],
+)
+def test_words_that_exclude_in_files_exclude_in_napari_too(text: str, of_file: bool, drawn: bool) -> None:
+    assert (is_excluding(text), is_excluding(text, is_drawn=True)) == (of_file, drawn)
 
 
 def test_an_edited_ellipse_is_none_any_more_and_stays_on_its_plane(tmp_path: Path) -> None:

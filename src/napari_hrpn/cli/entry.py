@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import warnings
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -125,6 +126,7 @@ def _exit_code(arguments: Sequence[str]) -> int:
         try:
             if (log := named_log(arguments)) is not None:
                 start_log(log)
+            _check_outputs(arguments)
             _check_addresses(arguments)
             # not standalone: errors of the parser are raised here instead of printed by it
             return int(
@@ -138,6 +140,14 @@ def _exit_code(arguments: Sequence[str]) -> int:
                 raise
             complain(_sentence(error))
             return _USER_ERROR
+
+
+def _check_outputs(arguments: Sequence[str]) -> None:
+    """Refuse an empty output, often a variable of the shell that is not set, which would be the current folder."""
+    for option in ("-o", "--output", "--copy"):
+        if f"{option}=" in arguments or (option, "") in pairwise(word.strip() for word in arguments):
+            msg = f"the value of {option} is empty; name a folder or file, or . for the current folder."
+            raise CommandError(msg)
 
 
 def _check_addresses(arguments: Sequence[str]) -> None:

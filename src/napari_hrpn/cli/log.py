@@ -48,6 +48,7 @@ def start_log(name: str) -> None:
     if path.is_file() and path.stat().st_size and not _is_log(path):
         msg = f"{path} is there and is no log of this program; give --log the name of a log or of a new file."
         raise CommandError(msg)
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(_FORMAT))
     # what other packages log, from warnings on, is in the file too

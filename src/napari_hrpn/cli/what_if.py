@@ -160,14 +160,19 @@ def _middle(outlines: Sequence[Annotation], slide: Slide) -> tuple[float, float]
 
 
 def _print_numbers(result: WhatIf, folder: WhatIfFolder) -> None:
+    from napari_hrpn.analysis.tissue.vessel_edit import NO_NOISE
+
     numbers = result.numbers()
     typer.echo(f"{EDITS[result.action]}: {numbers['area_um2']:.0f} µm² edited")
     for shell in numbers["shells"]:
         if shell["n_px"]:
+            share = shell["significant_share"]
             typer.echo(
                 f"{shell['from_um']:g}-{shell['to_um']:g} µm from the vessel: network {shell['network']:+.2f}, physics "
-                f"{shell['physics']:+.2f} grey levels; above the noise {shell['significant_share']:.0%}"
+                f"{shell['physics']:+.2f} grey levels" + ("" if share is None else f"; above the noise {share:.0%}")
             )
+    if result.noise is None:
+        typer.echo(NO_NOISE)
     if numbers["opposite_share"] is not None:
         typer.echo(f"of all pixels above the noise, {numbers['opposite_share']:.1%} have the opposite sign")
     fit = numbers["physics"]

@@ -20,7 +20,7 @@ _TOP = {
     "settings": dict, "ablations": dict, "slide": list[dict[str, Any]],
 }  # fmt: skip
 _SLIDE = {
-    "path": str, "tumour": str, "part": Literal["test"], "regions": str, "roles": dict,
+    "path": str, "tumour": str, "part": Literal["test"], "regions": str, "class": str | list[str], "roles": dict,
     "series": int, "z": int | str, "t": int,
 }  # fmt: skip
 _ABLATIONS = {"channels": list[str], "branches": list[int]}
@@ -125,7 +125,12 @@ def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
     files: dict[str, Any] = {
         key: _existing(table[key], f"{key} of {where}", path) for key in ("path", "regions") if key in table
     }
-    return SlideEntry(**(table | files))
+    named = table.pop("class", [])
+    classes = (named,) if isinstance(named, str) else tuple(named)
+    if classes and "regions" not in table:
+        msg = f"class of {where} in {path.name} chooses objects of regions that are not given; give regions too."
+        raise StudyError(msg)
+    return SlideEntry(**(table | files), classes=classes)
 
 
 def _named(entries: list[SlideEntry]) -> tuple[StudySlide, ...]:

@@ -114,7 +114,7 @@ class StudyFolder:
         if slide.name not in self._identities:
             entry = slide.entry
             opened = slide_identity(open_slide(entry.path, series=entry.series, z=entry.z, t=entry.t))
-            regions = b"" if entry.regions is None else entry.regions.read_bytes()
+            regions = b"" if entry.regions is None else entry.regions.read_bytes() + "\0".join(entry.classes).encode()
             self._identities[slide.name] = f"{opened}-{hashlib.sha256(regions).hexdigest()[:8]}" if regions else opened
         return self._identities[slide.name]
 

@@ -50,9 +50,10 @@ class WhatIf:
         Prediction of the slide as it is, in grey levels.
     network : numpy.ndarray
         Difference that the network predicts.
-    noise : numpy.ndarray
+    noise : numpy.ndarray or None
         Grey level up to which a difference counts as noise: two SDs of the differences of sham edits at the same
-        distance from the edit, widened for the number of shams, and at least the floor.
+        distance from the edit, widened for the number of shams, and at least the floor. None if no sham edit was
+        possible.
     physics : numpy.ndarray
         Difference of the fitted diffusion and uptake.
     distance_um : numpy.ndarray
@@ -79,7 +80,7 @@ class WhatIf:
     box: Box
     predicted: NDArray[np.float32]
     network: NDArray[np.float32]
-    noise: NDArray[np.float32]
+    noise: NDArray[np.float32] | None
     physics: NDArray[np.float32]
     distance_um: NDArray[np.float64]
     transport: VesselTransport
@@ -92,7 +93,9 @@ class WhatIf:
 
     @property
     def significant(self) -> NDArray[np.bool_]:
-        """Where the network's difference is above the noise of sham edits."""
+        """Where the network's difference is above the noise of sham edits; everywhere if that is not known."""
+        if self.noise is None:
+            return np.ones(self.network.shape, bool)
         return np.abs(self.network) > np.maximum(self.noise, 1e-6)
 
     @property
@@ -100,7 +103,10 @@ class WhatIf:
         """Share of the pixels above the noise with more probe without the vessel, or less with one more."""
         above = self.network[self.significant]
         expected = {"remove": -1, "add": 1, "sham": 0}[self.action]
-        return float((above * expected < 0).mean()) if above.size and expected else None
+        return float((above * expected < 0).mean()) if above.size and expected and self.noise is not None else None
+
+    def _significant_share(self, inside: NDArray[np.bool_]) -> float | None:
+        return float(self.significant[inside].mean()) if self.noise is not None and inside.any() else None
 
     def numbers(self) -> dict[str, Any]:
         """Mean differences in shells around the vessel, and the fit, as plain values."""
@@ -111,7 +117,7 @@ class WhatIf:
             means = {
                 "network": float(self.network[inside].mean(dtype=np.float64)) if count else None,
                 "physics": float(self.physics[inside].mean(dtype=np.float64)) if count else None,
-                "significant_share": float(self.significant[inside].mean()) if count else None,
+                "significant_share": self._significant_share(inside),
             }
             shells.append({"from_um": low, "to_um": high, "n_px": count, **means})
         near = self.distance_um <= SHELLS_UM[-1][1]
@@ -121,7 +127,7 @@ class WhatIf:
             "place_um": list(self.place_um),
             "box_px": [self.box.y0, self.box.y1, self.box.x0, self.box.x1],
             "shells": shells,
-            "significant_share": float(self.significant[near].mean()),
+            "significant_share": self._significant_share(near),
             "opposite_share": self.opposite_share,
             "shams": self.shams,
             "noise_floor": self.noise_floor,
@@ -255,8 +261,8 @@ def _by_network(
     shams: Sequence[VesselEdit],
     box: Box,
     distance_um: NDArray[np.float64],
-) -> Generator[Progress, None, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]]:
-    """Prediction of the slide as it is, its change by the edit, the noise of that, and the floor of the noise."""
+) -> Generator[Progress, None, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32] | None, float]]:
+    """Prediction of the slide as it is, its change by the edit, the noise of that if known, and the noise's floor."""
     total = len(shams) + 4
     yield Progress(1, total, "predicting without the edit and with it")
     predicted = network.predicted(box)
@@ -268,7 +274,7 @@ def _by_network(
         differences.append((network.distance_um(sham, reach), difference))
     # less is to be seen neither in whole grey levels nor on a screen
     floor = max(network.rounding, float(np.ptp(predicted)) / 2 / _SCREEN_STEPS)
-    noise = ShamNoise.of(differences, floor).at(distance_um).astype(np.float32)
+    noise = ShamNoise.of(differences, floor).at(distance_um).astype(np.float32) if differences else None
     return predicted, change, noise, floor
 
 

@@ -45,21 +45,25 @@ def write_images(path: str, layer_data: Sequence[LayerData]) -> list[str]:
     return [path]
 
 
-def write_shapes(path: str, data: object, attributes: dict[str, Any]) -> list[str]:
-    """Write a Shapes layer as GeoJSON; objects that were read from a file keep what it says of them."""
+def write_shapes(path: str, layer_data: Sequence[LayerData]) -> list[str]:
+    """Write Shapes layers as GeoJSON; objects that were read from a file keep what it says of them."""
     from napari import current_viewer
     from napari.layers import Layer
     from napari.utils.notifications import show_warning
 
-    from napari_hrpn.plugin.viewer.annotation_layers import write_layer
+    from napari_hrpn.plugin.viewer.annotation_layers import write_layers
 
     viewer = current_viewer()
-    # napari passes a copy of the layer with the metadata of the layer itself
-    layers = [] if viewer is None else [one for one in viewer.layers if one.metadata is attributes.get("metadata")]
-    layer = layers[0] if layers else Layer.create(data, attributes, "shapes")
-    if lines := write_layer(layer, path, viewer):
+    # napari passes copies of the layers with the metadata of the layers themselves
+    shown = {} if viewer is None else {id(layer.metadata): layer for layer in viewer.layers}
+    layers: list[Any] = [
+        shown.get(id(attributes.get("metadata"))) or Layer.create(data, attributes, kind)
+        for data, attributes, kind in layer_data
+    ]
+    if lines := write_layers(layers, path, viewer):
         what = "a path or line" if lines == 1 else f"{lines} paths or lines"
-        show_warning(f"{Path(path).name} is without {what} of {layer.name}: they have no area.")
+        names = " and ".join(layer.name for layer in layers)
+        show_warning(f"{Path(path).name} is without {what} of {names}: they have no area.")
     return [path]
 
 

@@ -196,7 +196,7 @@ def evaluation_request(request: EvaluationRequest) -> Plain:
 
 def _roi_request(roi: Annotation) -> list[Any]:
     rings, excluded = (
-        [[ring.tolist() for ring in polygon] for polygon in polygons] for polygons in (roi.rings, roi.excluded)
+        [[ring.tolist() for ring in polygon] for polygon in polygons] for polygons in (roi.rings, roi.holes)
     )
     return [roi.name, rings, *([excluded] if excluded else [])]
 

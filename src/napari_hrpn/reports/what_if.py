@@ -93,15 +93,21 @@ class WhatIfFolder:
 
 
 def _maps(result: WhatIf, slide: Slide) -> Slide:
-    """The window as a slide: prediction, differences of network and physics, and the noise."""
+    """The window as a slide: prediction, differences of network and physics, and the noise if it is known."""
     import dask.array as da
 
-    images = np.stack([result.predicted, result.network, result.physics, result.noise]).astype(np.float32)
-    names = ("predicted", "network difference", "physics difference", "noise (2 SD of shams)")
+    found = {
+        "predicted": result.predicted,
+        "network difference": result.network,
+        "physics difference": result.physics,
+        "noise (2 SD of shams)": result.noise,
+    }
+    known = {name: image for name, image in found.items() if image is not None}
+    images = np.stack(list(known.values())).astype(np.float32)
     return replace(
         slide,
         levels=(da.from_array(images, chunks=(1, 512, 512), name=False),),
-        channel_names=names,
+        channel_names=tuple(known),
         stored_levels=1,
         read_finished=None,
         is_brightfield=False,
@@ -155,7 +161,8 @@ def figure(result: WhatIf, slide: Slide) -> Figure:
         axes.set_facecolor("0.6")
         picture = axes.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most, extent=extent)
         axes.set_title(title, fontsize=10)
-    drawing.colorbar(picture, ax=panels[1:], label="difference, grey levels (grey: below the noise)", shrink=0.8)
+    of_noise = "no noise could be measured" if result.noise is None else "grey: below the noise"
+    drawing.colorbar(picture, ax=panels[1:], label=f"difference, grey levels ({of_noise})", shrink=0.8)
     for axes in panels:
         _outline(axes, result.distance_um <= 0, extent)
         axes.set_xlabel("x, µm")

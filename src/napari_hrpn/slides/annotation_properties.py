@@ -56,16 +56,26 @@ def is_of_class(feature: Mapping[str, Any], names: Sequence[str]) -> bool:
     return any(found.startswith(_full_name(name) + _DERIVED) for name in names)
 
 
+def is_excluding(text: str, *, is_drawn: bool = False) -> bool:
+    """Whether a text says that a region is excluded.
+
+    Names and classes in files do so if they are one of a few words, with or without a number, since objects have other
+    names with these words. Those of regions that were drawn in napari, of their layer and columns do so too if they
+    have "exclude" anywhere.
+    """
+    return bool(_EXCLUDING.fullmatch(text.strip())) or (is_drawn and "exclude" in text.casefold())
+
+
 def read_properties(feature: Mapping[str, Any]) -> tuple[str, Literal["include", "exclude"], dict[str, float]]:
     """Name, role and measurements of a feature."""
     properties = properties_of(feature)
     name, classes = own_name(feature), _classes(properties)
-    are_excluding = [class_name.endswith("*") or _is_excluding(class_name) for class_name in classes]
+    are_excluding = [class_name.endswith("*") or is_excluding(class_name) for class_name in classes]
     # a class that only means include or exclude is no name
     named = classes[0] if classes and not are_excluding[0] and classes[0].casefold() != "include" else ""
     metadata = properties.get("metadata")
     role = metadata.get(_ROLE) if isinstance(metadata, dict) else None
-    excludes = role == "exclude" or (role != "include" and (_is_excluding(name) or any(are_excluding)))
+    excludes = role == "exclude" or (role != "include" and (is_excluding(name) or any(are_excluding)))
     return name or named, "exclude" if excludes else "include", _measurements(properties.get("measurements"))
 
 
@@ -125,11 +135,6 @@ def _merged(stored: object, numbers: Mapping[str, float]) -> object:
         return {**(stored if isinstance(stored, dict) else {}), **numbers}
     others = [one for one in stored if not (isinstance(one, dict) and _printed(one.get("name")) in numbers)]
     return [*others, *({"name": name, "value": value} for name, value in numbers.items())]
-
-
-def _is_excluding(name: str) -> bool:
-    """Whether a name is a word for an excluded region, with or without a number."""
-    return bool(_EXCLUDING.fullmatch(name.strip()))
 
 
 def _printed(value: object) -> str:

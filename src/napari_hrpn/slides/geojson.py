@@ -74,8 +74,11 @@ def read_geojson(
     try:
         # words, because JSON cannot store numbers that are not finite and QuPath writes these words too
         content = json.loads(_text(checked), parse_constant=str, object_hook=_with_arrays)
-        features = [*_features(content if isinstance(content, list) else [content], name)]
-        found = [_annotation(feature, f"Annotation {index} of {name}") for index, feature in enumerate(features, 1)]
+        features = [*_features(content if isinstance(content, list) else [content], name, {})]
+        found = [
+            _annotation(feature, collection, f"Annotation {index} of {name}")
+            for index, (feature, collection) in enumerate(features, 1)
+        ]
     except (ValueError, RecursionError) as error:
         if isinstance(error, SlideError):
             raise
@@ -190,15 +193,17 @@ def _outline(points: object) -> NDArray[np.float64] | None:
     return ring[: -1 if is_closed else None, 1::-1]
 
 
-def _features(elements: list[Any], name: str) -> Iterator[dict[str, Any]]:
-    """All features, including those of nested collections and the children of each."""
+def _features(
+    elements: list[Any], name: str, collection: dict[str, Any]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """All features, including those of nested collections and the children of each, and the members of collections."""
     for element in elements:
         if isinstance(element, dict) and "features" not in element:
             # a feature has a geometry; an object with coordinates is a geometry itself
             is_bare = "coordinates" in element or "geometries" in element
             feature = {"type": "Feature", "geometry": element, "properties": {}} if is_bare else element
-            yield feature
-            yield from _features(children_of(feature), name)
+            yield feature, collection
+            yield from _features(children_of(feature), name, collection)
             continue
         members = element["features"] if isinstance(element, dict) else None
         if not isinstance(members, list):
@@ -206,7 +211,8 @@ def _features(elements: list[Any], name: str) -> Iterator[dict[str, Any]]:
                 f"{name} holds no list of annotations, expected a GeoJSON FeatureCollection: export it again as "
                 "GeoJSON."
             )
-        yield from _features(members, name)
+        others = {key: value for key, value in element.items() if key not in ("type", "features")}
+        yield from _features(members, name, {**collection, **others})
 
 
 def children_of(feature: Mapping[str, Any]) -> list[Any]:
@@ -215,11 +221,11 @@ def children_of(feature: Mapping[str, Any]) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _annotation(feature: dict[str, Any], what: str) -> tuple[Annotation, list[str]]:
+def _annotation(feature: dict[str, Any], collection: dict[str, Any], what: str) -> tuple[Annotation, list[str]]:
     """The annotation of a feature, and the kinds of its parts that have no area."""
     polygons, others = polygons_of(feature.get("geometry"), what)
     name, kind, measurements = read_properties(feature)
-    return Annotation(name, kind, polygons, measurements, feature=feature), others
+    return Annotation(name, kind, polygons, measurements, feature=feature, collection=collection), others
 
 
 def polygons_of(geometry: object, what: str) -> tuple[Polygons, list[str]]:
@@ -232,6 +238,13 @@ def polygons_of(geometry: object, what: str) -> tuple[Polygons, list[str]]:
         else:
             others.append(f"empty {kind}" if kind == "Polygon" else kind)
     return tuple(polygons), others
+
+
+def parts_without_area(geometry: dict[str, Any]) -> list[dict[str, Any]]:
+    """Members of a collection of geometries that are no polygons, as they were read."""
+    if geometry.get("type") == "GeometryCollection":
+        return [part for member in geometry["geometries"] if member for part in parts_without_area(member)]
+    return [] if polygons_of(geometry, "")[0] else [geometry]
 
 
 def _parts(geometry: object, what: str) -> Iterator[tuple[str, Any]]:

@@ -134,18 +134,21 @@ class Annotation(Region):
         pixels from the outer corner of the slide, the first point not repeated at the end.
     measurements : mapping of str to float
         Numbers that belong to it.
-    excluded : tuple of tuple of numpy.ndarray
-        Polygons of other annotations that are subtracted from it.
+    excluded : tuple of Annotation
+        Other annotations that are subtracted from it.
     feature : mapping
         The object of GeoJSON that it was read from, with all that other programs know of it; empty if it is new.
+    collection : mapping
+        Further members of the collection that it was read from, such as its name.
     """
 
     name: str
     kind: Literal["include", "exclude"]
     rings: Polygons
     measurements: Mapping[str, float] = field(default_factory=dict)
-    excluded: Polygons = ()
+    excluded: tuple[Annotation, ...] = ()
     feature: Mapping[str, Any] = field(default_factory=dict)
+    collection: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -157,14 +160,24 @@ class Annotation(Region):
         """Which pixels of a rectangle of a level are inside."""
         mask = painted(self.rings, rows, columns, downsample)
         if self.excluded:
-            mask &= ~painted(self.excluded, rows, columns, downsample)
+            mask &= ~painted(self.holes, rows, columns, downsample)
         return mask
+
+    @cached_property
+    def holes(self) -> Polygons:
+        """Polygons of the excluded annotations that are near it."""
+        if not self.excluded:
+            return ()
+        first, last = self.extent
+        polygons = (polygon for one in self.excluded for polygon in one.rings)
+        ends = ((polygon, polygon[0].min(axis=0), polygon[0].max(axis=0)) for polygon in polygons)
+        return tuple(polygon for polygon, low, high in ends if (low <= last).all() and (high >= first).all())
 
     @cached_property
     def digest(self) -> str:
         """Hash of its outlines."""
         parts = [ring.tobytes() for polygon in self.rings for ring in polygon]
-        return digest_of(parts + [b"less" + ring.tobytes() for polygon in self.excluded for ring in polygon])
+        return digest_of(parts + [b"less" + ring.tobytes() for polygon in self.holes for ring in polygon])
 
     def outlined(self) -> Annotation:
         """The same region, with rings that were joined into one outline split again."""
@@ -236,7 +249,7 @@ class LabelRegion(Region):
 
 
 def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
-    """Included annotations, each without the polygons of excluded ones; together they cover `region_mask`.
+    """Included annotations, each without the excluded ones near it; together they cover `region_mask`.
 
     Parameters
     ----------
@@ -248,22 +261,23 @@ def included(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
     tuple of Annotation
         The included annotations, in their order.
     """
-    holes = [polygon for item in annotations if item.kind == "exclude" for polygon in item.rings]
     # objects without area, such as points, are no regions
-    annotations = [item for item in annotations if item.kind == "include" and item.rings]
-    if not holes:
+    excluding, annotations = (
+        [item for item in annotations if item.kind == kind and item.rings] for kind in ("exclude", "include")
+    )
+    if not excluding:
         return tuple(annotations)
-    low, high = (np.array([end(polygon[0], axis=0) for polygon in holes]) for end in (np.min, np.max))
+    low, high = (np.array(corners) for corners in zip(*(item.extent for item in excluding), strict=True))
     kept = []
     for item in annotations:
         first, last = item.extent
         near = (low <= last).all(axis=1) & (high >= first).all(axis=1)
-        kept.append(replace(item, excluded=(*item.excluded, *(holes[index] for index in np.flatnonzero(near)))))
+        kept.append(replace(item, excluded=(*item.excluded, *(excluding[index] for index in np.flatnonzero(near)))))
     return tuple(kept)
 
 
 def taken_away(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
-    """The polygons that `included` subtracted, as one annotation to be written to the same file.
+    """The annotations that `included` subtracted, to be written to the same file.
 
     Parameters
     ----------
@@ -273,10 +287,9 @@ def taken_away(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
     Returns
     -------
     tuple of Annotation
-        An excluding annotation with each polygon once; empty if nothing was subtracted.
+        Each once, as it was read; empty if nothing was subtracted.
     """
-    polygons = {id(polygon): polygon for annotation in annotations for polygon in annotation.excluded}
-    return (Annotation("", "exclude", tuple(polygons.values())),) if polygons else ()
+    return tuple({id(one): one for annotation in annotations for one in annotation.excluded}.values())
 
 
 def digest_of(parts: Iterable[bytes]) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 from pathlib import Path
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from napari_hrpn.plugin.roi_correlation.new_regions import imported_layer
 from napari_hrpn.plugin.roi_correlation.regions import shape_rois
 from napari_hrpn.plugin.roi_correlation.results import RoiRow
 from napari_hrpn.plugin.viewer import slide_layers
-from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, write_layer
+from napari_hrpn.plugin.viewer.annotation_layers import annotation_layer, write_layers
 from napari_hrpn.plugin.viewer.drawn_regions import drawn_regions
 from napari_hrpn.plugin.viewer.layer_coordinates import shapes_on_slide
 from napari_hrpn.plugin.writer import write_shapes
@@ -65,7 +66,7 @@ def opened(viewer, file) -> Shapes:
 
 
 def saved(layer, path):
-    assert write_shapes(str(path), *layer.as_layer_data_tuple()[:2]) == [str(path)]
+    assert write_shapes(str(path), [layer.as_layer_data_tuple()]) == [str(path)]
     return json.loads(Path(path).read_text("utf-8"))["features"]
 
 
@@ -128,8 +129,8 @@ def test_moves_names_classes_copies_and_new_shapes_are_saved(file, slide, tmp_pa
     # as napari does after a shape was selected, new shapes begin with its features
     layer.feature_defaults = features.iloc[1].to_dict()
     layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
-    assert write_layer(layer, tmp_path / "saved.geojson", viewer) == 0
-    assert write_layer(layer, tmp_path / "again.geojson", viewer) == 0
+    assert write_layers([layer], tmp_path / "saved.geojson", viewer) == 0
+    assert write_layers([layer], tmp_path / "again.geojson", viewer) == 0
     assert (tmp_path / "again.geojson").read_bytes() == (tmp_path / "saved.geojson").read_bytes()
     first, point, excluded, cell, several, new = json.loads((tmp_path / "saved.geojson").read_text())["features"]
     assert (point, excluded) == (FEATURES[1], FEATURES[2])
@@ -156,13 +157,18 @@ def test_only_drawn_shapes_exclude_by_a_word_in_the_name_of_layer_or_shape(tmp_p
     kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
     assert kinds == ["include", "exclude", *3 * ["include"]]
     assert kinds == [one.kind for one in read_geojson(path, everything=True) if one.rings]
-    write_layer(layer, tmp_path / "again.geojson", viewer)
+    write_layers([layer], tmp_path / "again.geojson", viewer)
     assert json.loads((tmp_path / "again.geojson").read_text())["features"] == [*FEATURES, named]
     # a name that a user gives still decides, a class that excludes stays
     layer.features = layer.features.assign(name=["exclude core", "fold", "ROI 4", "excluded", "Tumour"])
     layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
     kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
     assert kinds == ["exclude", "exclude", "include", "exclude", "include", "exclude"]
+    # the words of files are those of napari too
+    layer.name = "drawn"
+    layer.features = layer.features.assign(name=["core", "fold", "ROI 4", "ROI 5", "Tumour", "hole 2"])
+    kinds = [one.kind for one in shapes_on_slide(layer, image, viewer)[0].values()]
+    assert kinds == ["include", "exclude", *3 * ["include"], "exclude"]
 
 
 @pytest.mark.parametrize("outline", [[[30, 10], [30, 40], [30, 25]], [[5, 7], [25, 7], [15, 7]], [[5, 7]] * 3])
@@ -191,7 +197,7 @@ def test_edited_and_copied_shapes_are_polygons_with_holes_again(tmp_path, slide)
     layer.feature_defaults = layer.features.iloc[0].to_dict()
     layer.add(outlines[1] + 7, shape_type="polygon")
     for name in ("one.geojson", "two.geojson"):
-        write_layer(layer, tmp_path / name, viewer)
+        write_layers([layer], tmp_path / name, viewer)
     assert (tmp_path / "one.geojson").read_bytes() == (tmp_path / "two.geojson").read_bytes()
     edited, moved, copied = json.loads((tmp_path / "one.geojson").read_text())["features"]
     assert [edited["id"], moved["id"]] == [FEATURES[0]["id"], several["id"]]
@@ -232,6 +238,64 @@ def test_a_second_export_of_drawn_shapes_has_the_same_ids(viewer, slide, tmp_pat
     assert list(drawn.feature_defaults["id"]) == [""]
 
 
+def test_layers_are_saved_together_and_what_is_left_of_a_file_too(viewer, file, tmp_path):
+    layer = opened(viewer, file)
+    triangle = np.array([[10, 20], [10, 50], [40, 50]])
+    drawn = viewer.add_shapes([triangle], shape_type="polygon", scale=(0.5, 0.25), units=("um", "um"))
+    viewer.add_shapes(ndim=2, name="empty", scale=(0.5, 0.25), units=("um", "um"))
+    viewer.layers.selection = set(viewer.layers[-3:])
+    path = tmp_path / "together.geojson"
+    assert viewer.layers.save(str(path), selected=True, plugin="napari-hrpn") == [str(path)]
+    *first, new = json.loads(path.read_text())["features"]
+    assert (first, [new]) == (FEATURES, saved(drawn, tmp_path / "alone.geojson"))
+    # the point of the file is no shape, but is still there when all shapes are deleted
+    layer.selected_data = set(range(len(layer.data)))
+    layer.remove_selected()
+    assert saved(layer, tmp_path / "rest.geojson") == FEATURES[1:2]
+    (rest,) = viewer.open(str(tmp_path / "rest.geojson"), plugin="napari-hrpn")
+    assert saved(rest, tmp_path / "again.geojson") == FEATURES[1:2]
+
+
+def test_a_name_that_was_emptied_is_empty_and_a_moved_collection_keeps_its_points(tmp_path, slide):
+    from napari.components import ViewerModel
+
+    point = {"type": "Point", "coordinates": [12, 22]}
+    mixed = {"type": "GeometryCollection", "geometries": [point, {"type": "Polygon", "coordinates": [OUTER]}]}
+    mixed = {**feature(6, [], name="mixed"), "geometry": mixed}
+    path = tmp_path / "a.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "name": "of Ada", "features": [FEATURES[0], mixed]}))
+    viewer = ViewerModel()
+    layer, _ = shapes(viewer, path, slide)
+    layer.add(np.array([[1, 1], [1, 9], [8, 9], [8, 1]]), shape_type="rectangle")
+    layer.features = layer.features.assign(name=["", "mixed", " "])
+    outlines = [np.array(one) for one in layer.data]
+    outlines[1] = outlines[1] + 2
+    layer.data = outlines
+    for name in ("one.geojson", "two.geojson"):
+        write_layers([layer], tmp_path / name, viewer)
+    assert (tmp_path / "one.geojson").read_bytes() == (tmp_path / "two.geojson").read_bytes()
+    found = json.loads((tmp_path / "one.geojson").read_text())
+    assert found["name"] == "of Ada"
+    core, moved, new = found["features"]
+    assert core == {**FEATURES[0], "properties": {**FEATURES[0]["properties"], "name": ""}}
+    assert new["properties"]["name"] == ""
+    outline, kept = moved["geometry"].pop("geometries")
+    assert kept == point
+    np.testing.assert_allclose(outline["coordinates"], np.array([OUTER]) + 2)
+    assert moved == {**mixed, "geometry": {"type": "GeometryCollection"}}
+
+
+def test_layers_on_two_slides_are_no_file(tmp_path, slide, stained_file, file):
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    other = open_slide(shutil.copy(stained_file, tmp_path / "other.ome.tif"))
+    layers = [shapes(viewer, file, one)[0] for one in (slide, other)]
+    with pytest.raises(SlideError, match=r"'annotations' and 'annotations.*' lie on different slides, expected layers"):
+        write_layers(layers, tmp_path / "none.geojson", viewer)
+    assert not (tmp_path / "none.geojson").exists()
+
+
 def test_measured_regions_keep_what_qupath_said_of_them(file, slide, tmp_path):
     from napari.components import ViewerModel
 
@@ -248,7 +312,7 @@ def test_measured_regions_keep_what_qupath_said_of_them(file, slide, tmp_path):
     assert core == FEATURES[0]
     assert cell == {**CELL, "properties": {**CELL["properties"], "name": "ROI 4"}}
     assert several["id"] == FEATURES[4]["id"]
-    assert UUID(excluded["id"]).version == 5
+    assert excluded == FEATURES[2]
     region = drawn_regions(layer, slide, image, viewer).region()
     np.testing.assert_array_equal(region.within(slice(0, 10), slice(0, 10)), False)
 
@@ -259,8 +323,9 @@ def test_files_that_are_damaged_or_no_annotations_end_in_a_sentence(viewer, tmp_
     for name in ("cut.geojson", "no.geojson.gz"):
         assert viewer.open(str(tmp_path / name), plugin="napari-hrpn") == []
         assert notifications[-1].startswith(f"{name} is no GeoJSON or is incomplete")
+    empty = ([], {"name": "empty", "ndim": 2, "units": ("um", "um")}, "shapes")
     with pytest.raises(SlideError, match="has no shape with an area"):
-        write_shapes(str(tmp_path / "none.geojson"), [], {"name": "empty", "ndim": 2, "units": ("um", "um")})
+        write_shapes(str(tmp_path / "none.geojson"), [empty])
     assert get_region_reader(str(tmp_path / "a.roi")) is read_annotations
     assert get_region_reader(str(tmp_path / "a.zip")) is None
     assert get_region_reader([str(tmp_path / "a.GEOJSON"), str(tmp_path / "a.tif")]) is None

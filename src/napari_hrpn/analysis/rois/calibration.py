@@ -100,7 +100,7 @@ def calibrate_prediction(
     ------
     AnalysisError
         If regions overlap, are fewer than three, or cover less than half of the range of the prediction on the
-        tissue, or if R2 of regions that are left out does not rise.
+        tissue, or if R2 of regions that are left out does not rise to above 0.
     SlideError
         If a slide cannot be read.
     """

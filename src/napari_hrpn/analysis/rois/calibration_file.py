@@ -180,7 +180,7 @@ def _read(facts: dict[str, Any], regions: tuple[Annotation, ...]) -> Calibration
     # pixels that the line has seen would not be left out; a digest depends on the order of excluded polygons too
     digests = [one["digest"] for one in facts["regions"]]
     if len(regions) != len(digests) or any(
-        region.digest != digest for region, digest in zip(regions, digests, strict=True) if not region.excluded
+        region.digest != digest for region, digest in zip(regions, digests, strict=True) if not region.holes
     ):
         msg = "other regions than it was fitted in"
         raise ValueError(msg)

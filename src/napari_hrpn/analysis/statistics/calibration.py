@@ -5,7 +5,8 @@ as two departures from the prediction: that of the slope from 1, and that of the
 grey level. Each is multiplied by ``max(0, 1 - V / departure^2)``, where V is the variance of the departure between
 regions, by the jackknife that leaves out one region at a time. Thus a departure counts in full if all regions agree on
 it, and not at all if it is no larger than the differences between them. The fit is refused unless R2 of regions that
-were left out rises, by no less than the standard error of the rise between regions.
+were left out rises, by no less than the standard error of the rise between regions, and to above 0: at 0 and below, one
+grey level for all pixels would predict no worse.
 """
 
 from __future__ import annotations
@@ -122,7 +123,15 @@ def _left_out(regions: Sequence[AgreementSums], total: AgreementSums, scatter: F
             "prediction as it is, or draw more regions."
         )
         raise AnalysisError(msg)
-    return before, as_float(1 - (total.squared_error - gain) / scatter), standard_error
+    after_all = 1 - (total.squared_error - gain) / scatter
+    if after_all <= 0:
+        msg = (
+            f"R2 of regions that are left out is {before:.3f} as predicted and {as_float(after_all):.3f} calibrated by "
+            "the others; expected more than 0, as one grey level for all pixels has 0: draw other or more regions, or "
+            "do not use this prediction."
+        )
+        raise AnalysisError(msg)
+    return before, as_float(after_all), standard_error
 
 
 def _shrunk(regions: Sequence[AgreementSums]) -> tuple[_Line, tuple[float, float]]:

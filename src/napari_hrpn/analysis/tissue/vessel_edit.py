@@ -36,6 +36,10 @@ _NEAR_UM = 10.0
 # sham edits smaller than this share of the edit say too little about its noise
 _LEAST_SHAM_SHARE = 0.9
 _DRAWS = 300
+NO_NOISE = (
+    "no noise could be measured, because no sham edit was possible: the window has too little tissue without vessels, "
+    "or its stain has one grey level there"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +124,12 @@ class VesselWindow:
             kept = weights * self.free[place.slices]
             # distances are from what the edit changes, not from vessels that it leaves as they are
             region = vessel[box.slices] & (kept > 0)
-            if region.any():
-                edits.append(self._edit(place, kept, self._texture(kept > 0, random), region))
+            if not region.any():
+                continue
+            sham = self._edit(place, kept, self._texture(kept > 0, random), region)
+            # where the stain has one grey level, texture over texture is no edit
+            if (sham.pixels != self.stain[place.slices]).any():
+                edits.append(sham)
         return edits
 
     def on_window(self, edit: VesselEdit) -> NDArray[np.bool_]:
@@ -134,8 +142,11 @@ class VesselWindow:
         """Sentences on a vessel that goes on beyond the window, on a level of a shape, and on too small sham edits."""
         if self._is_cut(self.on_window(edit), shape):
             yield "the vessel goes on beyond the window, so that only its part inside is removed; take a larger window."
+        if not shams:
+            yield f"{NO_NOISE}; take a larger window."
+            return
         pixels = [np.count_nonzero(sham.region) for sham in shams]
-        share = sum(pixels) / max(1, len(pixels)) / np.count_nonzero(edit.region)
+        share = sum(pixels) / len(pixels) / np.count_nonzero(edit.region)
         if share < _LEAST_SHAM_SHARE:
             yield (
                 f"the sham edits have {share:.0%} of the edit's area, because the window has little tissue without "

@@ -15,7 +15,6 @@ import numpy as np
 
 from napari_hrpn.plugin.viewer.layer_coordinates import (
     CLASS,
-    EXCLUDE,
     HALF_A_PIXEL,
     ID,
     NAME,
@@ -84,36 +83,53 @@ def annotation_layer(
     return [ring - HALF_A_PIXEL for ring in rings], attributes, "shapes"
 
 
-def write_layer(layer: Shapes, path: str, viewer: ViewerModel | None) -> int:
-    """Write the shapes of a layer as GeoJSON, and give new ones an id; returns how many paths and lines are left out.
+def write_layers(layers: Sequence[Shapes], path: str, viewer: ViewerModel | None) -> int:
+    """Write the shapes of layers as GeoJSON, and give new ones an id; returns how many paths and lines are left out.
 
-    Objects of the file that the layer was read from come in its order, those that have no area too, then new ones.
+    Objects of the file that a layer was read from come in its order, those that have no area too, then new ones.
     """
-    image = None if viewer is None else _slide_layer(layer, viewer)
+    names = " and ".join(repr(layer.name) for layer in layers)
+    images = [None if viewer is None else _slide_layer(layer, viewer) for layer in layers]
+    slides = [None if image is None else slide_of(image) for image in images]
+    identity, *others = dict.fromkeys("" if slide is None else slide_identity(slide) for slide in slides)
+    if others:
+        raise SlideError(f"{names} lie on different slides, expected layers of one: save a file for each slide.")
+    found = [_objects(layer, image, viewer, identity) for layer, image in zip(layers, images, strict=True)]
+    # what was deleted from a file may leave nothing in it
+    if not any(objects or KEY in layer.metadata for layer, (objects, _) in zip(layers, found, strict=True)):
+        verb = "has" if len(layers) == 1 else "have"
+        raise SlideError(f"{names} {verb} no shape with an area, expected at least one: draw a region.")
+    # napari has asked whether a file may be replaced
+    write_geojson([one for objects, _ in found for one in objects], path, slide=identity, overwrite=True)
+    return sum(lines for _, lines in found)
+
+
+def _objects(
+    layer: Shapes, image: Image | None, viewer: ViewerModel | None, slide: str
+) -> tuple[list[Annotation], int]:
+    """The objects of a layer as they are now, and how many paths and lines are left out."""
     regions, lines = shapes_on_slide(layer, image, viewer)
-    if not regions:
-        raise SlideError(f"{layer.name!r} has no shape with an area, expected at least one: draw a region.")
-    slide = None if image is None else slide_of(image)
-    identity = "" if slide is None else slide_identity(slide)
-    remember(layer, regions, identity)
+    if regions:
+        remember(layer, regions, slide)
     sources = annotation_sources(layer)
     current: dict[str, Annotation] = {}
     for index, region in shapes_on_slide(layer, image, viewer)[0].items():
         key = layer.features[ID].iloc[index]
+        written = layer.features[NAME].iloc[index] if NAME in layer.features else None
         shown, source = sources[key]
         is_as_read = "geometry" in source.feature and region.rings is source.rings
         # QuPath refuses an outline that touches itself, as those of holes that were joined for napari do
         split = region if is_as_read else region.outlined()
         # an object that is called otherwise in the viewer only keeps its own name, or has none
         name = region.name if region.name != shown else own_name(region.feature)
+        if isinstance(written, str) and not written.strip():
+            name = ""
         current[key] = replace(split if split.rings else region, name=name)
     # a shape that has no area is no region, but was not deleted
-    there = set(layer.features[ID])
-    objects = layer.metadata[KEY]["annotations"]
+    there = set(layer.features[ID]) if ID in layer.features else set()
+    objects = layer.metadata.get(KEY, {}).get("annotations", ())
     kept = [current.get(key, one if key in there or not one.rings else None) for key, _, one in objects]
-    # napari has asked whether a file may be replaced
-    write_geojson([one for one in kept if one is not None], path, slide=identity, overwrite=True)
-    return len(lines)
+    return [one for one in kept if one is not None], len(lines)
 
 
 def remember(layer: Shapes, regions: Mapping[int, Annotation], slide: str) -> None:
@@ -159,5 +175,5 @@ def _key(annotation: Annotation, slide: str, taken: set[str]) -> str:
 
 def _shown_name(annotation: Annotation, number: int) -> str:
     if annotation.kind == "exclude":
-        return f"{EXCLUDE} {annotation.name}".strip()
+        return f"exclude {annotation.name}".strip()
     return annotation.name or f"ROI {number}"

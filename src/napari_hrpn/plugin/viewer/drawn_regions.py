@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from napari_hrpn.plugin.viewer.layer_coordinates import EXCLUDE, labels_on_slide, shapes_on_slide
+from napari_hrpn.plugin.viewer.layer_coordinates import labels_on_slide, shapes_on_slide
 from napari_hrpn.plugin.viewer.open_slides import slide_title
 from napari_hrpn.slides import Annotation, RegionMask, SlideError, region_mask, write_geojson
+from napari_hrpn.slides.annotation_properties import is_excluding
 from napari_hrpn.slides.region_mask import coarse_grid, filled
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def drawn_regions(layer: Shapes | Labels, slide: Slide, slide_layer: Image, view
     from napari.layers import Labels
 
     if isinstance(layer, Labels):
-        return _DrawnLabels(slide, labels_on_slide(layer, slide_layer, viewer), EXCLUDE in layer.name.casefold())
+        return _DrawnLabels(slide, labels_on_slide(layer, slide_layer, viewer), is_excluding(layer.name, is_drawn=True))
     regions, lines = shapes_on_slide(layer, slide_layer, viewer)
     if lines:
         raise SlideError(

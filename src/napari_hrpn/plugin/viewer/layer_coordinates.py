@@ -5,7 +5,6 @@ The origin of a slide's points is the outer corner of its first pixel, that of n
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,13 @@ import numpy as np
 
 from napari_hrpn.core import Box
 from napari_hrpn.slides import Annotation, LabelRegion, SlideError
-from napari_hrpn.slides.annotation_properties import class_of, classified, properties_of, read_properties
+from napari_hrpn.slides.annotation_properties import (
+    class_of,
+    classified,
+    is_excluding,
+    properties_of,
+    read_properties,
+)
 from napari_hrpn.slides.polygons import ellipse, one_stroke
 
 if TYPE_CHECKING:
@@ -25,13 +30,11 @@ if TYPE_CHECKING:
     from pandas import Series
 
 HALF_A_PIXEL = 0.5
-EXCLUDE = "exclude"
 NAME = "name"
 """The feature of a Shapes layer with the names of its shapes."""
 CLASS, ID = "class", "id"
 """Further features of the shapes that are annotations from a file, or are to be."""
 _METADATA = "napari_hrpn"
-_BEGINS_WITH_EXCLUDE = re.compile(r"\s*excluded?\b", re.IGNORECASE)
 _AREAS = ("rectangle", "ellipse", "polygon")
 
 
@@ -97,8 +100,8 @@ def shapes_on_slide(
 ) -> tuple[dict[int, Annotation], list[str]]:
     """Convert shapes to regions of a slide, by their numbers in the layer; returns also the kinds of lines.
 
-    A drawn shape excludes if the layer's name or one of its features contains "exclude". A shape without area, as a
-    click without a drag makes, is no region. A shape from a file keeps all that the file says of it, its role too.
+    A drawn shape excludes if the layer's name or one of its features says so (`is_excluding`). A shape without area, as
+    a click without a drag makes, is no region. A shape from a file keeps all that the file says of it, its role too.
     Without a slide, regions are in pixels of the layer.
     """
     regions: dict[int, Annotation] = {}
@@ -115,7 +118,7 @@ def shapes_on_slide(
             name = _shape_name(layer, index)
             excludes = _excludes(layer.name, features, name, source)
             drawn = Annotation(name, "exclude" if excludes else "include", ((ring,),))
-            regions[index] = _with_class(drawn if source is None else _of_source(drawn, source[1]), features.get(CLASS))
+            regions[index] = _with_class(drawn if source is None else _of_source(drawn, *source), features.get(CLASS))
     return regions, lines
 
 
@@ -134,20 +137,23 @@ def _excludes(layer_name: str, features: Series[Any], name: str, source: tuple[s
         shown, annotation = source
         renamed = {"properties": {**properties_of(annotation.feature), "name": name}}
         kind = annotation.kind if name == shown else read_properties(renamed)[1]
-        if kind == "exclude" or (name != shown and _BEGINS_WITH_EXCLUDE.match(name)):
+        has_new_word = annotation.kind == "exclude" or not is_excluding(shown, is_drawn=True)
+        if kind == "exclude" or (name != shown and has_new_word and is_excluding(name, is_drawn=True)):
             return True
         # names of files and objects have the word for other reasons, columns that a user adds do not
         ignored, texts = [NAME, CLASS, ID], []
     texts += [value for value in features.drop(ignored, errors="ignore") if isinstance(value, str)]
-    return any(EXCLUDE in text.casefold() for text in texts)
+    return any(is_excluding(text, is_drawn=True) for text in texts)
 
 
-def _of_source(drawn: Annotation, source: Annotation) -> Annotation:
+def _of_source(drawn: Annotation, shown: str, source: Annotation) -> Annotation:
     """The annotation that a shape was made from, with its present name and role, and outline if that was edited."""
     before, now = one_stroke(source.rings), drawn.rings[0][0]
     # napari stores points as 32-bit floats
     is_edited = before.shape != now.shape or not np.allclose(now, before, rtol=1e-7, atol=0.01)
-    return replace(source, name=drawn.name, kind=drawn.kind, rings=drawn.rings if is_edited else source.rings)
+    # the names of excluded regions are shown with this word before them
+    name = source.name if drawn.name == shown and source.kind == "exclude" else drawn.name
+    return replace(source, name=name, kind=drawn.kind, rings=drawn.rings if is_edited else source.rings)
 
 
 def _with_class(annotation: Annotation, class_name: object) -> Annotation:

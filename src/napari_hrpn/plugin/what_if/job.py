@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_hrpn.analysis.tissue.vessel_edit import NO_NOISE
 from napari_hrpn.core import Progress, relayed
 from napari_hrpn.core.errors import PredictionWarning
 from napari_hrpn.plugin.parts.messages import warned_in_form
@@ -53,10 +54,11 @@ def sentences_of(result: WhatIf) -> tuple[str, str]:
     at = ", ".join(f"{shell['from_um']:g}-{shell['to_um']:g}" for shell in shells)
     network, physics = (", ".join(f"{shell[engine]:+.1f}" for shell in shells) for engine in ("network", "physics"))
     fit, opposite = numbers["physics"], numbers["opposite_share"]
+    share = numbers["significant_share"]
+    of_noise = NO_NOISE if share is None else f"{share:.0%} of these pixels are above the noise"
     more = "" if opposite is None else f"; of all pixels above it, {opposite:.0%} have the opposite sign"
     return (
-        f"The network associates the {EDITS[result.action]} with {network} grey levels at {at} µm; "
-        f"{numbers['significant_share']:.0%} of these pixels are above the noise{more}.",
+        f"The network associates the {EDITS[result.action]} with {network} grey levels at {at} µm; {of_noise}{more}.",
         f"Diffusion and uptake: {physics}; λ {result.transport.length_words}; R² {fit['explained_variance']:.2f}, "
         f"fitted to the {fit['fitted_to']} probe.",
     )

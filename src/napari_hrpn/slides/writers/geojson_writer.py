@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 import numpy as np
 
 from napari_hrpn.slides.annotation_properties import changed_properties, object_id, properties_of
-from napari_hrpn.slides.geojson import children_of, polygons_of
+from napari_hrpn.slides.geojson import children_of, parts_without_area, polygons_of
 from napari_hrpn.slides.location import user_path
 from napari_hrpn.slides.writers.output_path import partial_output
 
@@ -34,7 +34,8 @@ def write_geojson(
     annotations : sequence of Annotation
         The annotations; those that were read from GeoJSON are written as they were, with all that QuPath knows of
         them, but for a name, role or outline that has changed and for new measurements. Measurements that are not
-        finite are left out, because JSON cannot store them.
+        finite are left out, because JSON cannot store them. Further members of their collection are written too; of
+        several collections, the first that has a member decides.
     path : str or os.PathLike
         The file; it is written completely or not at all, and compressed if its name ends in .gz.
     slide : str
@@ -55,8 +56,11 @@ def write_geojson(
             raw = cast("IO[bytes]", stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0)))
         # half of a pair of surrogates cannot be encoded, and its escape sequence is that of JSON
         file = stack.enter_context(io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline=""))
+        members: dict[str, Any] = {}
+        for collection in {id(one.collection): one.collection for one in annotations}.values():
+            members = {**collection, **members}
+        file.write(f'{_text({"type": "FeatureCollection", **members})[:-1]}, "features": [')
         # written one by one, because all together would take many times the memory of the file
-        file.write('{"type": "FeatureCollection", "features": [')
         for index, text in enumerate(feature_texts(annotations, slide)):
             file.write(f"{', ' if index else ''}{text}")
         file.write("]}")
@@ -64,21 +68,27 @@ def write_geojson(
 
 def feature_texts(annotations: Sequence[Annotation], slide: str = "") -> Iterator[str]:
     """Annotations as features of GeoJSON, one by one; children are in their parents, if these are among them."""
-    sources = {id(one.feature.get("geometry")): one for one in annotations if one.feature.get("geometry") is not None}
+    sources = {_key(one.feature): one for one in annotations}
     children = (child for one in sources.values() for child in children_of(one.feature) if isinstance(child, dict))
-    nested = {id(child.get("geometry")) for child in children} & sources.keys()
+    nested = set(map(_key, children)) & sources.keys()
     repeats: Counter[str] = Counter()
     for one in annotations:
-        if id(one.feature.get("geometry")) not in nested:
+        if _key(one.feature) not in nested:
             yield _text(_feature(one, slide, sources, repeats))
 
 
-def _text(feature: dict[str, Any]) -> str:
+def _key(feature: Mapping[str, Any]) -> int:
+    """What an object and its annotation have in common, whatever else of it was changed."""
+    geometry = feature.get("geometry")
+    return id(feature if geometry is None else geometry)
+
+
+def _text(content: object) -> str:
     try:
-        return json.dumps(feature, ensure_ascii=False, allow_nan=False, default=np.ndarray.tolist)
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, default=np.ndarray.tolist)
     except ValueError:
         # a number such as 1e400 was read as infinite
-        words = json.loads(json.dumps(feature, default=np.ndarray.tolist), parse_constant=str)
+        words = json.loads(json.dumps(content, default=np.ndarray.tolist), parse_constant=str)
         return json.dumps(words, ensure_ascii=False)
 
 
@@ -98,7 +108,7 @@ def _feature(
         found = {"type": "Feature", **source, "id": object_id(annotation.rings, slide, repeats[first])}
         repeats[first] += 1
     if children := children_of(source):
-        kept = (sources.get(id(child.get("geometry"))) for child in children if isinstance(child, dict))
+        kept = (sources.get(_key(child)) for child in children if isinstance(child, dict))
         features = [_feature(one, slide, sources, repeats) for one in kept if one is not None]
         changed["properties"] = {**properties, "childObjects": features}
     return {**found, **changed}
@@ -108,16 +118,20 @@ def _geometry(annotation: Annotation) -> object:
     """Geometry as it was read, or a new one on the same plane if the outline is another."""
     stored = annotation.feature.get("geometry")
     before = polygons_of(stored, annotation.name)[0] if stored is not None else ()
-    if "geometry" in annotation.feature and _are_equal(before, annotation.rings):
+    if annotation.feature and _are_equal(before, annotation.rings):
         return stored
     polygons = [[np.vstack([ring, ring[:1]])[:, ::-1].tolist() for ring in rings] for rings in annotation.rings]
     is_single = len(polygons) == 1
-    kept = {"plane": stored["plane"]} if isinstance(stored, dict) and "plane" in stored else {}
-    return {
+    outline = {
         "type": "Polygon" if is_single else "MultiPolygon",
         "coordinates": polygons[0] if is_single else polygons,
-        **kept,
     }
+    if not isinstance(stored, dict):
+        return outline
+    # points and lines beside the outline stay where they are
+    if stored.get("type") == "GeometryCollection" and (others := parts_without_area(stored)):
+        return {**stored, "geometries": [outline, *others]}
+    return {**outline, **({"plane": stored["plane"]} if "plane" in stored else {})}
 
 
 def _are_equal(some: Polygons, others: Polygons) -> bool:
