@@ -1,0 +1,46 @@
+"""Recipe of a prediction: slide, checkpoints or study, and the settings that decide its pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_hrpn.core.options import options
+from napari_hrpn.models import checkpoint_path
+from napari_hrpn.recipes import Recipe, slide_table
+from napari_hrpn.settings import PredictionSettings
+from napari_hrpn.settings.networks import BUNDLED
+from napari_hrpn.slides.predictions import FINGERPRINT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_hrpn.inference.plan import Plan
+    from napari_hrpn.models import Checkpoint
+    from napari_hrpn.slides import Location, Slide
+
+
+def prediction_recipe(slide: Slide, plan: Plan, members: Sequence[Checkpoint], output: Location) -> Recipe | None:
+    """Recipe of a prediction; None if the slide or a network is of no file."""
+    networks = [_network(member.source) for member in members if member.source is not None]
+    is_on_disk = not isinstance(slide.source, Path) or slide.source.exists()
+    if len(networks) < len(members) or not is_on_disk:
+        return None
+    names = options(PredictionSettings).keys() - {"unlike"}
+    step: dict[str, Any] = {
+        "output": output,
+        # a network with errors on held-out tumours is one of a study, which has it in runs/NAME/
+        **({"checkpoint": networks} if plan.errors is None else {"study": Path(networks[0]).parents[2]}),
+        **{name: plan.request[name] for name in names if plan.request.get(name) is not None},
+        "unlike": plan.compared is not None,
+    }
+    if (box := plan.region) is not None:
+        step["region"] = f"{box.y0}:{box.y1},{box.x0}:{box.x1}"
+    hashes = dict(zip(networks, (member.digest for member in members), strict=True))
+    table = slide_table(slide, dict(zip(members[0].card.stains, plan.channels, strict=True)))
+    return Recipe((table,), {"predict": step}, {slide.source: plan.request[FINGERPRINT], **hashes})
+
+
+def _network(source: Path) -> Path | str:
+    """Name of a bundled checkpoint, or its file."""
+    return next((name for name in BUNDLED if checkpoint_path(name) == source), source)
