@@ -1,27 +1,23 @@
-"""Commands of a recipe: what each of its steps asks of the command line, and the words of that command."""
+"""Commands of a recipe: what each of its steps asks of the command line."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from napari_hrpn.core.options import options
-from napari_hrpn.recipes.recipe import CHECKPOINT, SETTINGS, Recipe, RecipeError, Table
-from napari_hrpn.settings import TrainingSettings, recipe_settings
+from napari_hrpn.recipes.recipe import CHECKPOINT, Recipe, RecipeError, Table
+from napari_hrpn.settings import recipe_settings
 from napari_hrpn.slides import slide_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_hrpn.slides import Location
 
 _PLANE = ("series", "z", "t", "pixel_size")
-_ROLES = ("nuclei", "vessels", "probe")
+ROLES = ("nuclei", "vessels", "probe")
 """Channels that are options of commands by themselves."""
 
 
@@ -61,24 +57,6 @@ class Command:
     slides: tuple[Table, ...] = ()
     source: Path | None = None
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Words of the command line; of the recipe itself, if the command has no option for something in it."""
-        described = _training_words(self) if self.step == "train" else self._described()
-        changed = None if described is None else _setting_words(self.step, self.chosen)
-        if described is not None and changed is not None:
-            places, given = described
-            return ("napari-hrpn", self.step, *places, "-o", self.output, *changed, *_option_words(given))
-        if self.source is None:
-            msg = f"no options of napari-hrpn {self.step} say all of this; save it as a recipe, and run that."
-            raise RecipeError(msg)
-        return ("napari-hrpn", "run", str(self.source), "--only", self.step)
-
-    def _described(self) -> tuple[tuple[str, ...], Table] | None:
-        """Arguments and options beside the settings."""
-        has_option = set(self.channels) <= {*_ROLES}
-        return (self.places, {**self.channels, **self.plane, **self.options}) if has_option else None
-
 
 def recipe_commands(recipe: Recipe, only: str = "") -> tuple[Command, ...]:
     """Commands that a recipe stands for, in order.
@@ -108,23 +86,6 @@ def recipe_commands(recipe: Recipe, only: str = "") -> tuple[Command, ...]:
     makers = {"train": _train, "predict": _predict, "evaluate": _evaluate, "report": _report}
     made = [command for step in recipe.steps for command in makers[step](recipe)]
     return tuple(command for command in made if only in ("", command.step))
-
-
-def command_lines(commands: Iterable[Command]) -> tuple[str, ...]:
-    """Commands as lines that can be pasted into a terminal of this system.
-
-    Parameters
-    ----------
-    commands : iterable of Command
-        The commands.
-
-    Returns
-    -------
-    tuple of str
-        Lines, each once.
-    """
-    join = subprocess.list2cmdline if os.name == "nt" else shlex.join
-    return tuple(dict.fromkeys(join(command.words) for command in commands))
 
 
 def predicted_place(slide: Location, folder: Location) -> Location:
@@ -172,15 +133,15 @@ def _predict(recipe: Recipe) -> Iterator[Command]:
     _check_distinct(_predicted(recipe), "predicted into")
     alike: dict[str, list[Table]] = {}
     for slide in recipe.slides:
-        alike.setdefault(repr([_channels(slide), _plane(slide)]), []).append(slide)
+        alike.setdefault(repr([channels_of(slide), plane_of(slide)]), []).append(slide)
     for slides in alike.values():
         yield Command(
             "predict",
             tuple(str(slide["path"]) for slide in slides),
             str(table["output"]),
             recipe.chosen("predict"),
-            _inputs(_channels(slides[0]), given, recipe),
-            _plane(slides[0]),
+            _inputs(channels_of(slides[0]), given, recipe),
+            plane_of(slides[0]),
             given,
             source=recipe.source,
         )
@@ -231,8 +192,8 @@ def _evaluate(recipe: Recipe) -> Iterator[Command]:
             (str(slide["path"]), *map(str, predicted)),
             str(folder),
             recipe.chosen("evaluate"),
-            {role: channel for role, channel in _channels(slide).items() if role in _ROLES},
-            _plane(slide),
+            {role: channel for role, channel in channels_of(slide).items() if role in ROLES},
+            plane_of(slide),
             {key: value for key, value in given.items() if value},
             source=recipe.source,
         )
@@ -260,81 +221,15 @@ def _check_distinct(places: Sequence[Location], doing: str) -> None:
         raise RecipeError(msg)
 
 
-def _channels(slide: Table) -> dict[str, str]:
+def channels_of(slide: Table) -> dict[str, str]:
+    """Channels of a slide by role, as on a command line."""
     return {role: str(channel) for role, channel in slide.get("roles", {}).items()}
 
 
-def _plane(slide: Table) -> dict[str, Any]:
+def plane_of(slide: Table) -> dict[str, Any]:
+    """Image, plane and pixel size of a slide, as on a command line."""
     found = {key: slide[key] for key in _PLANE if slide.get(key) is not None}
     if "pixel_size" in found:
         sizes = found["pixel_size"]
         found["pixel_size"] = ",".join(str(float(um)) for um in (sizes if isinstance(sizes, list | tuple) else [sizes]))
     return found
-
-
-def _setting_words(step: str, chosen: Table) -> list[str] | None:
-    """Options for values that are not the default; None if one has no option."""
-    if step not in SETTINGS:
-        return []
-    standard = vars(SETTINGS[step]())
-    if step == "train":
-        named = {name: chosen.get(name, standard[name]) for name in ("recipe", "model")}
-        recipe = vars(recipe_settings(**named))
-        standard = {**recipe, **{name: getattr(TrainingSettings(), name) for name in named}}
-    known, words = options(SETTINGS[step]), []
-    for name, value in chosen.items():
-        if value == standard[name]:
-            continue
-        if name not in known or not known[name].flag:
-            return None
-        on, _, off = known[name].flag.split()[0].partition("/")
-        if isinstance(value, bool):
-            words.append(on if value else off)
-        else:
-            words += [on, ",".join(value) if isinstance(value, tuple) else str(value)]
-    return words
-
-
-def _option_words(given: Table) -> Iterator[str]:
-    for name, value in given.items():
-        for part in value if isinstance(value, list | tuple) else [value]:
-            yield f"--{name.strip('_').replace('_', '-')}"
-            if part is not True:
-                yield str(part)
-
-
-def _training_words(command: Command) -> tuple[tuple[str, ...], Table] | None:
-    """Arguments and options of a training; None if its slides differ in what the command says of all of them."""
-    slides, settings = command.slides, recipe_settings(**command.chosen)
-    alike = [repr([_channels(slide), _plane(slide)]) for slide in slides]
-    channels, tumours = _channels(slides[0]), {}
-    for slide in slides:
-        tumours.setdefault(slide.get("tumour") or slide_name(slide["path"]), set()).add(slide.get("part", "auto"))
-    regions = _regions_option(slides)
-    is_said = len(set(alike)) == 1 and set(channels) <= {*settings.stains, settings.target} and regions is not None
-    if not is_said or any(parts not in ({"auto"}, {"test"}) for parts in tumours.values()):
-        return None
-    others = [f"{role}={channel}" for role, channel in channels.items() if role not in _ROLES]
-    named = [f"{slide['path']}={slide['tumour']}" for slide in slides if slide.get("tumour")]
-    if any(word.count("=") > 1 for word in (*others, *named)):
-        return None
-    given = {
-        **{role: channel for role, channel in channels.items() if role in _ROLES},
-        **_plane(slides[0]),
-        "tumour": named,
-        "test": [tumour for tumour, parts in tumours.items() if parts == {"test"}],
-        "regions": regions,
-        "role": others,
-        **command.options,
-    }
-    return command.places, given
-
-
-def _regions_option(slides: Sequence[Table]) -> list[Path] | None:
-    """What --regions names: nothing, the file of the only slide, or the folder; None if that says less."""
-    drawn: list[Path] = [slide["regions"] for slide in slides if "regions" in slide]
-    if not drawn or len(slides) == 1:
-        return drawn
-    expected = [f"{slide_name(slide['path'])}.geojson" for slide in slides]
-    is_folder = [path.name for path in drawn] == expected and len({path.parent for path in drawn}) == 1
-    return [drawn[0].parent] if is_folder else None
