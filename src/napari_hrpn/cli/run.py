@@ -125,7 +125,7 @@ def _report(command: Command) -> None:
     report(list(map(Path, command.places)), Path(command.output))
 
 
-def _groups(command: Command) -> tuple[Chosen, ...]:
+def _groups(command: Command) -> tuple[Chosen, Chosen, Chosen, Chosen]:
     """Values of the groups of options that predict and evaluate share; the last is that of the workers."""
     return dict(command.channels), dict(command.chosen), dict(command.plane), {}
 

@@ -28,7 +28,7 @@ def prediction_recipe(slide: Slide, plan: Plan, members: Sequence[Checkpoint], o
         return None
     names = options(PredictionSettings).keys() - {"unlike"}
     step: dict[str, Any] = {
-        "output": output,
+        "folder": output,
         # a network with errors on held-out tumours is one of a study, which has it in runs/NAME/
         **({"checkpoint": networks} if plan.errors is None else {"study": Path(networks[0]).parents[2]}),
         **{name: plan.request[name] for name in names if plan.request.get(name) is not None},

@@ -117,7 +117,7 @@ def _train(recipe: Recipe) -> Iterator[Command]:
     yield Command(
         "train",
         tuple(str(slide["path"]) for slide in recipe.slides),
-        str(table["output"]),
+        str(table["folder"]),
         chosen,
         options={key: table[key] for key in ("validate", "cache", "class") if key in table},
         slides=recipe.slides,
@@ -129,7 +129,7 @@ def _predict(recipe: Recipe) -> Iterator[Command]:
     table = recipe.steps["predict"]
     given = {key: table[key] for key in ("checkpoint", "study", "region", "copy", "ome_zarr") if key in table}
     if "train" in recipe.steps and not given.keys() & {"checkpoint", "study"}:
-        given["checkpoint"] = (recipe.steps["train"]["output"] / CHECKPOINT,)
+        given["checkpoint"] = (recipe.steps["train"]["folder"] / CHECKPOINT,)
     _check_distinct(_predicted(recipe), "predicted into")
     alike: dict[str, list[Table]] = {}
     for slide in recipe.slides:
@@ -138,7 +138,7 @@ def _predict(recipe: Recipe) -> Iterator[Command]:
         yield Command(
             "predict",
             tuple(str(slide["path"]) for slide in slides),
-            str(table["output"]),
+            str(table["folder"]),
             recipe.chosen("predict"),
             _inputs(channels_of(slides[0]), given, recipe),
             plane_of(slides[0]),
@@ -148,7 +148,7 @@ def _predict(recipe: Recipe) -> Iterator[Command]:
 
 
 def _predicted(recipe: Recipe) -> list[Location]:
-    output: Location = recipe.steps["predict"]["output"]
+    output: Location = recipe.steps["predict"]["folder"]
     if output.suffix == ".zarr":
         return [output for _ in recipe.slides]
     return [predicted_place(slide["path"], output) for slide in recipe.slides]
@@ -159,7 +159,7 @@ def _inputs(channels: dict[str, str], given: Table, recipe: Recipe) -> dict[str,
     if not channels:
         return {}
     networks = given.get("checkpoint", ())
-    if "train" in recipe.steps and recipe.steps["train"]["output"] / CHECKPOINT in networks:
+    if "train" in recipe.steps and recipe.steps["train"]["folder"] / CHECKPOINT in networks:
         stains: Sequence[str] = recipe_settings(**recipe.chosen("train")).stains
     else:
         from napari_hrpn.models import bundled_checkpoint, checkpoint_path, load_checkpoint
@@ -200,7 +200,7 @@ def _evaluate(recipe: Recipe) -> Iterator[Command]:
 
 
 def _evaluations(recipe: Recipe) -> list[Location]:
-    output = recipe.steps["evaluate"]["output"]
+    output = recipe.steps["evaluate"]["folder"]
     return [output] if len(recipe.slides) == 1 else [output / slide_name(slide["path"]) for slide in recipe.slides]
 
 
@@ -210,7 +210,7 @@ def _report(recipe: Recipe) -> Iterator[Command]:
     if not evaluations:
         msg = "there is nothing to report on; expected a table evaluate, or evaluations of report."
         raise RecipeError(msg)
-    yield Command("report", tuple(map(str, evaluations)), str(table["output"]), source=recipe.source)
+    yield Command("report", tuple(map(str, evaluations)), str(table["folder"]), source=recipe.source)
 
 
 def _check_distinct(places: Sequence[Location], doing: str) -> None:

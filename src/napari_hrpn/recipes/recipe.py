@@ -30,12 +30,12 @@ SETTINGS: Mapping[str, type] = {
 }
 """Steps with settings, and the class whose fields are their keys."""
 _KEYS: Mapping[str, Table] = {
-    "train": {"output": str, "validate": str, "cache": str, "class": list[str]},
+    "train": {"folder": str, "validate": str, "cache": str, "class": list[str]},
     "predict": {
-        "output": str, "checkpoint": str | list[str], "study": str, "region": str, "copy": str, "ome_zarr": str,
+        "folder": str, "checkpoint": str | list[str], "study": str, "region": str, "copy": str, "ome_zarr": str,
     },
-    "evaluate": {"output": str, "name": list[str], "calibrated": bool, "class": list[str], "drawn": list[str]},
-    "report": {"output": str, "evaluations": list[str]},
+    "evaluate": {"folder": str, "name": list[str], "calibrated": bool, "class": list[str], "drawn": list[str]},
+    "report": {"folder": str, "evaluations": list[str]},
 }  # fmt: skip
 STEPS = tuple(_KEYS)
 """Steps of a recipe, in the order in which they are done."""
@@ -68,7 +68,7 @@ class Recipe:
     slides : tuple of mapping
         Tables of the slides, with the keys of the file; paths are absolute.
     steps : mapping of str to mapping
-        Tables of the steps, in order: fields of their settings, "output" and what else their command takes.
+        Tables of the steps, in order: fields of their settings, "folder" (the output), and what else their command takes.
     hashes : mapping
         Hash of each file that the recipe was made with, by its path or the name of a bundled checkpoint.
     versions : mapping of str to str
@@ -89,14 +89,14 @@ class Recipe:
         Parameters
         ----------
         step : str
-            "train", "predict" or "evaluate".
+            "train", "predict", "evaluate" or "report", which has none.
 
         Returns
         -------
         dict of str to object
             Values by field.
         """
-        names = get_type_hints(SETTINGS[step]).keys() - _KEYS[step].keys()
+        names = get_type_hints(SETTINGS[step]).keys() - _KEYS[step].keys() if step in SETTINGS else ()
         return {name: value for name, value in self.steps[step].items() if name in names}
 
 
@@ -170,10 +170,12 @@ def _slide(table: dict[str, Any], where: str, content: Table, file: TomlFile) ->
 def _step(step: str, content: Table, file: TomlFile) -> Table:
     table = content[step]
     hints = get_type_hints(SETTINGS[step]) if step in SETTINGS else {}
-    parts = {name: kind for name, kind in hints.items() if is_dataclass(kind) and name not in _KEYS[step]}
+    parts: dict[str, Any] = {
+        name: kind for name, kind in hints.items() if is_dataclass(kind) and name not in _KEYS[step]
+    }
     file.check(table, {**hints, **dict.fromkeys(parts, dict), **_KEYS[step]}, step)
-    if "output" not in table:
-        msg = f"there is no output of {step} in {file.path.name}; expected the folder to write to."
+    if "folder" not in table:
+        msg = f"there is no folder of {step} in {file.path.name}; expected the one to write to."
         raise RecipeError(msg)
     found = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
@@ -202,7 +204,7 @@ def _check_settings(step: str, chosen: dict[str, Any]) -> None:
 
 def _places(step: str, table: Table, content: Table, file: TomlFile) -> dict[str, Any]:
     """Paths and addresses of a step."""
-    found: dict[str, Any] = {key: _place(table[key], file) for key in ("output", "cache", "copy") if key in table}
+    found: dict[str, Any] = {key: _place(table[key], file) for key in ("folder", "cache", "copy") if key in table}
     if "study" in table:
         found["study"] = _place(table["study"], file, f"study of {step}")
     if "evaluations" in table:
@@ -213,7 +215,7 @@ def _places(step: str, table: Table, content: Table, file: TomlFile) -> dict[str
     if "checkpoint" in table:
         names = [table["checkpoint"]] if isinstance(table["checkpoint"], str) else table["checkpoint"]
         # the network may be the one that this recipe trains
-        made = str(content.get("train", {}).get("output", ""))
+        made = str(content.get("train", {}).get("folder", ""))
         trained = _place(made, file) / CHECKPOINT if made else None
         networks = (_network(name, file) for name in names)
         found["checkpoint"] = tuple(

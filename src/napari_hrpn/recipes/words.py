@@ -109,7 +109,7 @@ def _training_options(command: Command) -> Table | None:
     """Options of a training; None if its slides differ in what the command says of all of them."""
     slides, settings = command.slides, recipe_settings(**command.chosen)
     alike = [repr([channels_of(slide), plane_of(slide)]) for slide in slides]
-    channels, tumours = channels_of(slides[0]), {}
+    channels, tumours = channels_of(slides[0]), dict[str, set[str]]()
     for slide in slides:
         tumours.setdefault(slide.get("tumour") or slide_name(slide["path"]), set()).add(slide.get("part", "auto"))
     regions = _regions_option(slides)

@@ -107,7 +107,7 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
         _check(evaluations, target, overwrite=overwrite)
         target.start({"format": target.format})
         hashes = {path: file_hash(path) for path in (ReportFolder(folder).json for folder in evaluations)}
-        step = {"output": output, "evaluations": list(evaluations)}
+        step = {"folder": output, "evaluations": list(evaluations)}
         save_output_recipe(Recipe((), {"report": step}, hashes), output)
         return _write(evaluations, target)
 

@@ -26,7 +26,7 @@ def evaluation_recipe(request: EvaluationRequest, output: Path) -> Recipe | None
     named = {key: files[purpose] for key, purpose in (("roi", ROIS), ("mask", TISSUE)) if purpose in files}
     table = {**slide_table(real.slide, roles), "tumour": request.tumour, "predicted": sources[1:], **named}
     step = {
-        "output": output,
+        "folder": output,
         "name": [image.name for image in predictions],
         "calibrated": any(purpose.startswith(CALIBRATION) for purpose in files),
         "class": request.classes or None,

@@ -30,7 +30,7 @@ def training_recipe(request: RunRequest, start: Checkpoint | None, output: Path)
         settings["start"] = settings["start"] if settings["start"] in BUNDLED else Path(settings["start"])
         hashes[settings["start"]] = start.digest
     classes = next((entry.classes for entry in request.entries if entry.classes), None)
-    step = {"output": output, "validate": request.validate, "class": classes, **settings}
+    step = {"folder": output, "validate": request.validate, "class": classes, **settings}
     return Recipe(tuple(map(_table, request.entries)), {"train": step}, hashes)
 
 
