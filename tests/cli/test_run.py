@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_hrpn.cli import run
 from napari_hrpn.models import bundled_checkpoint
@@ -14,7 +15,7 @@ from napari_hrpn.slides import open_slide
 from napari_hrpn.training import RunFolder
 from support.studies import write_tumour
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("tiny_figures")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 CHAIN = """
 [train]
 folder = "run"
@@ -50,7 +51,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_tumour(folder / f"{name}.ome.tif", number)
     recipe = folder / "recipe.toml"
     recipe.write_text(CHAIN, encoding="utf-8")
-    assert run(["run", str(recipe)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        # drawing would take most of the time
+        patch.setattr(
+            "matplotlib.figure.Figure.savefig", lambda _, path, **__: Image.new("L", (1, 1)).save(path, "png")
+        )
+        assert run(["run", str(recipe)]) == 0
     return folder
 
 
@@ -63,6 +69,7 @@ def kept(folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     path.write_bytes(before)
 
 
+@pytest.mark.usefixtures("tiny_figures")
 def test_commands_of_the_dry_run_are_what_was_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["run", str(folder / "recipe.toml"), "--dry-run"]) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
