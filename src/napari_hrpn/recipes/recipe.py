@@ -68,7 +68,7 @@ class Recipe:
     slides : tuple of mapping
         Tables of the slides, with the keys of the file; paths are absolute.
     steps : mapping of str to mapping
-        Tables of the steps, in order: fields of their settings, "folder" (the output), and other options of the command.
+        Tables of the steps, in order: fields of their settings, "folder" (the output), other options of the command.
     hashes : mapping
         Hash of each file that the recipe was made with, by its path or the name of a bundled checkpoint.
     versions : mapping of str to str
