@@ -1,6 +1,7 @@
 """Recipes: what is written is read again, wrong ones are refused in a sentence, and what their commands are."""
 
 import shlex
+import shutil
 import tomllib
 import warnings
 from dataclasses import fields
@@ -81,6 +82,20 @@ def test_a_chain_is_one_command_after_the_other(folder: Path) -> None:
         "napari-hrpn evaluate b.ome.tif predicted/b.predicted.ome.zarr -o evaluations/b --seed 3 --tumour T2",
         "napari-hrpn report evaluations/a evaluations/b -o cohort",
     ]
+
+
+def test_the_recipe_of_the_manual_can_be_carried_out(folder: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    for number in range(1, 5):
+        shutil.copy(folder / "a.ome.tif", folder / f"T{number}.ome.tif")
+    path = folder / "recipe.toml"
+    path.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
+    train, *others = lines(path)
+    assert train == (
+        "napari-hrpn train T1.ome.tif T2.ome.tif T3.ome.tif T4.ome.tif -o run --epochs 2 --steps 20"
+        " --tumour T1.ome.tif=T1 --test T4 --validate T3"
+    )
+    assert [line.split()[1] for line in others] == ["predict", *["evaluate"] * 4, "report"]
 
 
 def test_slides_that_are_named_alike_share_a_prediction(folder: Path) -> None:
