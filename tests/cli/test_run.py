@@ -1,5 +1,6 @@
 """Recipes on the command line: a chain of all steps, what it stands for, and outputs that are made again."""
 
+import os
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,9 +65,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kept(folder: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     """A file that a test changes, put back afterwards."""
     path = folder / request.param
-    before = path.read_bytes()
+    before, status = path.read_bytes(), path.stat()
     yield path
     path.write_bytes(before)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @pytest.mark.usefixtures("tiny_figures")

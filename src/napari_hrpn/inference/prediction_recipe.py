@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.core.options import options
 from napari_hrpn.models import checkpoint_path
-from napari_hrpn.recipes import Recipe, slide_table
+from napari_hrpn.recipes import Recipe, file_hash, slide_table
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.settings.networks import BUNDLED
 from napari_hrpn.slides.predictions import FINGERPRINT
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
 
 def prediction_recipe(slide: Slide, plan: Plan, members: Sequence[Checkpoint], output: Location) -> Recipe | None:
     """Recipe of a prediction; None if the slide or a network is of no file."""
-    networks = [_network(member.source) for member in members if member.source is not None]
+    files = [member.source for member in members if member.source is not None]
     is_on_disk = not isinstance(slide.source, Path) or slide.source.exists()
-    if len(networks) < len(members) or not is_on_disk:
+    if len(files) < len(members) or not is_on_disk:
         return None
-    names = options(PredictionSettings).keys() - {"unlike"}
+    networks = list(map(_network, files))
+    hashes: dict[Any, str] = dict(zip(networks, (member.digest for member in members), strict=True))
+    made_by: dict[str, Any] = {"checkpoint": networks}
+    if plan.errors is not None:
+        # these are of a study, which has its networks in runs/NAME/
+        study = files[0].parents[2]
+        errors = study / "uncertainty.json"
+        if not errors.is_file():
+            return None
+        made_by, hashes[errors] = {"study": study}, file_hash(errors)
+    names = [name for name in options(PredictionSettings) if name != "unlike"]
     step: dict[str, Any] = {
         "folder": output,
-        # a network with errors on held-out tumours is one of a study, which has it in runs/NAME/
-        **({"checkpoint": networks} if plan.errors is None else {"study": Path(networks[0]).parents[2]}),
+        **made_by,
         **{name: plan.request[name] for name in names if plan.request.get(name) is not None},
         "unlike": plan.compared is not None,
     }
     if (box := plan.region) is not None:
         step["region"] = f"{box.y0}:{box.y1},{box.x0}:{box.x1}"
-    hashes = dict(zip(networks, (member.digest for member in members), strict=True))
     table = slide_table(slide, dict(zip(members[0].card.stains, plan.channels, strict=True)))
     return Recipe((table,), {"predict": step}, {slide.source: plan.request[FINGERPRINT], **hashes})
 
