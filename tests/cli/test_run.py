@@ -90,6 +90,7 @@ def test_one_step_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "the step 'convert' is not in the recipe; expected one of train" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("tiny_figures")
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_an_output_is_made_again_from_the_recipe_beside_it(
     folder: Path, output: str, capsys: pytest.CaptureFixture[str]
