@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,18 @@ import pytest
 from PIL import Image
 
 from napari_hrpn.cli import run
-from napari_hrpn.models import bundled_checkpoint
-from napari_hrpn.recipes import read_recipe
+from napari_hrpn.models import bundled_checkpoint, load_checkpoint
+from napari_hrpn.recipes import read_recipe, save_output_recipe
 from napari_hrpn.slides import open_slide
-from napari_hrpn.training import RunFolder
+from napari_hrpn.training import (
+    RunFolder,
+    RunRequest,
+    SlideEntry,
+    TrainingResult,
+    TrainingSettings,
+    recipe_settings,
+)
+from napari_hrpn.training.training_recipe import training_recipe
 from support.studies import write_tumour
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -151,3 +159,30 @@ def test_a_study_and_a_folder_without_a_recipe_are_refused(tmp_path: Path, capsy
     assert "napari-hrpn cross-validate" in capsys.readouterr().err
     assert run(["rerun", str(tmp_path)]) == 2
     assert "expected an output of train, predict, evaluate or report with its recipe" in capsys.readouterr().err
+
+
+def test_a_training_that_napari_began_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = (write_tumour(tmp_path / f"{name}.ome.tif", number) for number, name in enumerate("ab"))
+    (tmp_path / "a.geojson").write_text("{}", encoding="utf-8")
+    (folder := tmp_path / "run").mkdir()
+    first = SlideEntry(a, "m1", "train", {"nuclei": 0, "probe": "QD"}, tmp_path / "a.geojson", 0, classes=("Tumor",))
+    second = SlideEntry(folder / ".." / b.name, part="validation", classes=("Tumor",))
+    settings = recipe_settings("paper", momentum=0.5, start="synthetic", freeze=("stem",), max_minutes=3.0)
+    request = RunRequest((first, second), settings)
+    save_output_recipe(training_recipe(request, load_checkpoint(bundled_checkpoint()), folder), folder)
+    asked = []
+
+    def train(
+        entries: list[SlideEntry], folder: Path, settings: TrainingSettings, *, validate: str | None, **_: object
+    ) -> Generator[None, None, TrainingResult]:
+        asked.append((folder, RunRequest(tuple(entries), settings, validate)))
+        return TrainingResult(folder, None, (), 0, complete=True)
+        yield
+
+    monkeypatch.setattr("napari_hrpn.training.train_model", train)
+    assert run(["rerun", str(folder)]) == 0
+    ((place, found),) = asked
+    assert place == folder
+    assert found.matches(request)
+    assert found.settings == settings
+    assert not found.matches(RunRequest((first,), settings))
