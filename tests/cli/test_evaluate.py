@@ -475,7 +475,8 @@ def test_cohort_that_was_killed_is_made_again(
     assert (tmp_path / "out" / "tables").exists()
     assert not (tmp_path / "out" / "cohort.json").exists()
     assert run(words) == 0
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"cohort.html", "cohort.json", "figures", "tables"}
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"cohort.html", "cohort.json", "recipe.toml", "figures", "tables"}
     capsys.readouterr()
     # an evaluation that was stopped is no cohort that was
     (tmp_path / "other" / "unfinished").mkdir(parents=True)

@@ -27,6 +27,7 @@ def output_places(
     slides: Sequence[Location], output: Location, endings: Sequence[str] = (".zarr",)
 ) -> dict[Location, Location]:
     """Path or address of each slide's prediction, by slide; `endings` are those of an output of one slide."""
+    from napari_hrpn.recipes import predicted_place
     from napari_hrpn.slides import slide_name
     from napari_hrpn.slides.location import check_writable
 
@@ -50,7 +51,7 @@ def output_places(
         names, name = " and ".join(map(str, alike)), slide_name(alike[0])
         msg = f"{names} would both be written to {name}.predicted.ome.zarr{case}; predict them into two folders."
         raise CommandError(msg)
-    return {slide: output / f"{slide_name(slide)}.predicted.ome.zarr" for slide in slides}
+    return {slide: predicted_place(slide, output) for slide in slides}
 
 
 def _check_folder(output: Location, endings: Sequence[str]) -> None:

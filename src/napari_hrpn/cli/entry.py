@@ -29,6 +29,7 @@ from napari_hrpn.cli.phantom import phantom
 from napari_hrpn.cli.predict import predict
 from napari_hrpn.cli.quality import quality
 from napari_hrpn.cli.report import report
+from napari_hrpn.cli.run import rerun, run_
 from napari_hrpn.cli.terminal import ENDING_SIGNALS, CommandError, complain, is_for_the_user, show_warning
 from napari_hrpn.cli.train import train
 from napari_hrpn.cli.what_if import what_if
@@ -66,6 +67,8 @@ for command, short_help in (
     (calibrate, "Calibrate a prediction by a few imaged regions"),
     (what_if, "Compare a slide with the same slide without a vessel"),
     (report, "Combine evaluations of several tumours in one page"),
+    (run_, "Carry out a recipe: train, predict, evaluate, report"),
+    (rerun, "Make an output again from the recipe beside it"),
     (models, "List the checkpoints that come with the program"),
     (export, "Write a checkpoint as a model that other programs can run"),
     (import_, "Make a checkpoint from an exported model"),

@@ -150,12 +150,13 @@ def _request(
     """Open the slides and regions that are compared."""
     from napari_hrpn.analysis import ProbeImage, calibration_path
     from napari_hrpn.reports import evaluation_of
+    from napari_hrpn.reports.evaluation_recipe import CALIBRATION, ROIS, TISSUE
     from napari_hrpn.slides import warn_of_parts_beyond
 
     roles, probe = known_roles(slide, channels)
     named = zip(predicted, names or [""] * len(predicted), strict=True)
     images = [open_prediction(path, title.strip(), slide, slide.channel_names[probe]) for path, title in named]
-    others = {"regions of interest": roi, "tissue mask": mask}
+    others = {ROIS: roi, TISSUE: mask}
     if are_calibrated:
         images = [_calibrated(image, slide) for image in images]
     request = evaluation_of(
@@ -176,8 +177,8 @@ def _request(
         warn_of_parts_beyond(request.comparison.rois, slide.shape, roi.name)
     if are_calibrated:
         kept = ((image.name, calibration_path(image.slide.source)) for image in request.comparison.predictions)
-        request.files.update({f"calibration of {title}": path for title, path in kept})
-    return request
+        request.files.update({f"{CALIBRATION} {title}": path for title, path in kept})
+    return replace(request, classes=tuple(classes))
 
 
 def known_roles(slide: Slide, channels: Chosen) -> tuple[ChannelRoles, int]:

@@ -92,7 +92,7 @@ def train(
         ]
         entries = _with_test(entries, test or [])
         work = train_model(entries, output, settings, validate=validate, cache=cache, stop=stop)
-        _run(work, stop, as_json=as_json, is_validated=validate != NO_VALIDATION)
+        run_training(work, stop, as_json=as_json, is_validated=validate != NO_VALIDATION)
 
 
 def _pairs(words: Sequence[str] | None, option: str, what: str) -> dict[str, str]:
@@ -173,7 +173,9 @@ def _regions_of(slide: Path, folder: Path) -> Path:
     return existing.absolute()
 
 
-def _run(work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: bool, is_validated: bool) -> None:
+def run_training(
+    work: Generator[Report, None, TrainingResult], stop: Stop, *, as_json: bool, is_validated: bool
+) -> None:
     """Run a training to its end, and show its progress and a line per epoch."""
     reports = 0
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from napari_hrpn.experiments.study import Ablations, Study, StudyError, StudySlide, readable
+from napari_hrpn.recipes.toml_file import TomlFile
 from napari_hrpn.settings.networks import BUNDLED, COMPARED, NETWORKS, SYNTHETIC
 from napari_hrpn.slides import slide_name
 from napari_hrpn.slides.location import user_path
@@ -45,10 +44,10 @@ def read_study(path: str | Path) -> Study:
     StudyError
         If the file is wrong; the sentence names the key and the file.
     """
-    path = user_path(path)
-    content = _content(path)
-    _check_table(content, _TOP, "", path)
-    entries = [_entry(table, f"slide {number}", path) for number, table in enumerate(content.get("slide", []), start=1)]
+    file = TomlFile(user_path(path), StudyError, "study")
+    content, path = file.content(), file.path
+    file.check(content, _TOP)
+    entries = [_entry(table, f"slide {number}", file) for number, table in enumerate(content.get("slide", []), start=1)]
     _check_twice(entries, path)
     plain = {key: value for key, value in content.items() if key in ("title", "recipe", "validate", "folds")}
     return Study(
@@ -56,74 +55,16 @@ def read_study(path: str | Path) -> Study:
         slides=_named(entries),
         test=_test_tumours(content.get("test", []), entries, path),
         models=tuple(content.get("models", COMPARED)),
-        settings=_settings(content.get("settings", {}), path),
-        ablations=_ablations(content.get("ablations"), path),
+        settings=_settings(content.get("settings", {}), file),
+        ablations=_ablations(content.get("ablations"), file),
         **plain,
     )
 
 
-def _content(path: Path) -> dict[str, Any]:
-    if path.exists() and not path.is_file():
-        # reading a pipe would block, and a device may have no end
-        msg = f"the study {path} is not a file; expected a TOML file."
-        raise StudyError(msg)
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        msg = f"the study {path} cannot be read ({error.strerror}); expected a TOML file."
-        raise StudyError(msg) from error
-    except (ValueError, RecursionError) as error:
-        # besides its own errors, tomllib raises others for numbers and nesting that Python cannot handle
-        msg = f"the study {path.name} is not TOML ({error}); expected keys, [tables] and [[slide]] tables."
-        raise StudyError(msg) from error
-
-
-def _check_table(table: dict[str, Any], known: dict[str, Any], where: str, path: Path) -> None:
-    for key, value in table.items():
-        location = f"{key}{f' of {where}' if where else ''} in {path.name}"
-        if key not in known:
-            msg = f"there is an unknown key {location}; expected {', '.join(known)}."
-            raise StudyError(msg)
-        if not _fits(value, known[key]):
-            msg = f"{location} is {value!r}; expected {_type_words(known[key])}."
-            raise StudyError(msg)
-
-
-def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 (a type, as it is written in an annotation)
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return value in inner
-    if origin is UnionType:
-        return any(_fits(value, member) for member in inner)
-    if origin in (list, tuple):
-        return isinstance(value, list) and all(_fits(item, inner[0]) for item in value)
-    # to Python, true and false are whole numbers
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, (int, float) if kind is float else origin or kind)
-
-
-def _type_words(kind: Any) -> str:  # noqa: ANN401 (a type, as it is written in an annotation)
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin is Literal:
-        return " or ".join(map(repr, inner))
-    if origin is UnionType:
-        return _type_words(next(member for member in inner if member is not NoneType))
-    if origin in (list, tuple):
-        return f"a list, each item {_type_words(inner[0])}"
-    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
-    return names[origin or kind]
-
-
-def _entry(table: dict[str, Any], where: str, path: Path) -> SlideEntry:
-    _check_table(table, _SLIDE, where, path)
-    roles = table.get("roles", {})
-    _check_table(roles, dict.fromkeys(roles, str | int), f"roles of {where}", path)
-    if "path" not in table:
-        msg = f"there is no path of {where} in {path.name}; expected the file or folder of the slide."
-        raise StudyError(msg)
+def _entry(table: dict[str, Any], where: str, file: TomlFile) -> SlideEntry:
+    file.check_slide(table, _SLIDE, where)
     files: dict[str, Any] = {
-        key: _existing(table[key], f"{key} of {where}", path) for key in ("path", "regions") if key in table
+        key: file.existing(table[key], f"{key} of {where}") for key in ("path", "regions") if key in table
     }
     named = table.pop("class", [])
     classes = (named,) if isinstance(named, str) else tuple(named)
@@ -145,20 +86,6 @@ def _named(entries: list[SlideEntry]) -> tuple[StudySlide, ...]:
 
 def _all_differ(names: list[str]) -> bool:
     return len({name.casefold() for name in names}) == len(names)
-
-
-def _existing(name: str, key: str, path: Path) -> Path:
-    # a study that was written on Windows may have backslashes
-    names = (name, name.replace("\\", "/"))
-    found = next((place for place in (_beside(path, one) for one in names) if place.exists()), None)
-    if found is None:
-        msg = f"{key} in {path.name} is {name}, which does not exist; expected a path relative to {path.name}."
-        raise StudyError(msg)
-    return found
-
-
-def _beside(path: Path, name: str) -> Path:
-    return (path.parent / user_path(name, path.parent)).absolute()
 
 
 def _check_twice(entries: list[SlideEntry], path: Path) -> None:
@@ -184,15 +111,15 @@ def _test_tumours(named: list[str], entries: list[SlideEntry], path: Path) -> tu
     return tuple(dict.fromkeys([*named, *by_part]))
 
 
-def _settings(table: dict[str, Any], path: Path) -> dict[str, Any]:
+def _settings(table: dict[str, Any], file: TomlFile) -> dict[str, Any]:
     hints = get_type_hints(TrainingSettings)
     known = {name: kind for name, kind in hints.items() if name not in ("model", "recipe")}
-    _check_table(table, {**known, **dict.fromkeys(NETWORKS, dict)}, "settings", path)
+    file.check(table, {**known, **dict.fromkeys(NETWORKS, dict)}, "settings")
     for model in NETWORKS:
-        _check_table(table.get(model, {}), known, f"settings.{model}", path)
+        file.check(table.get(model, {}), known, f"settings.{model}")
     for where, named in (("settings", table), *((f"settings.{model}", table.get(model, {})) for model in NETWORKS)):
         if named.get("start", SYNTHETIC) not in BUNDLED:
-            named["start"] = str(_existing(named["start"], f"start of {where}", path))
+            named["start"] = str(file.existing(named["start"], f"start of {where}"))
     return {name: _without_lists(value) for name, value in table.items()}
 
 
@@ -202,10 +129,10 @@ def _without_lists(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _ablations(table: dict[str, Any] | None, path: Path) -> Ablations | None:
+def _ablations(table: dict[str, Any] | None, file: TomlFile) -> Ablations | None:
     if table is None:
         return None
-    _check_table(table, _ABLATIONS, "ablations", path)
+    file.check(table, _ABLATIONS, "ablations")
     channels = tuple(tuple(role.strip() for role in text.split(",")) for text in table.get("channels", ()))
     given: dict[str, Any] = {"channels": channels, "branches": tuple(table.get("branches", ()))}
     return Ablations(**{name: values for name, values in given.items() if values})

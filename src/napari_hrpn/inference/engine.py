@@ -25,10 +25,12 @@ from napari_hrpn.inference.cpu.heap import free_memory, thread_on_main_heap
 from napari_hrpn.inference.ensemble import checked_members, ensemble_title
 from napari_hrpn.inference.plan import make_plan
 from napari_hrpn.inference.plan_warnings import unknown_warnings
+from napari_hrpn.inference.prediction_recipe import prediction_recipe
 from napari_hrpn.inference.predictor import Predictor, choose_device
 from napari_hrpn.inference.store import PredictionStore
 from napari_hrpn.inference.tile_pipeline import TilePipeline
 from napari_hrpn.inference.unlike import check_comparable, fit_of_blocks, shown_distances
+from napari_hrpn.recipes import save_output_recipe
 from napari_hrpn.settings import PredictionSettings
 from napari_hrpn.slides import ChunkCache, as_location, slide_fingerprint, slide_identity
 from napari_hrpn.slides.channel_roles import predicted_name
@@ -278,6 +280,8 @@ class Tally:
         self._slide, self._plan, self._card = slide, plan, members[0].card
         tiles = tuple(plan.grid) if plan.region is None else plan.grid.within(plan.region)
         self.pending = [tile for tile in tiles if not self.store.finished(tile.core)]
+        if self.pending:
+            save_output_recipe(prediction_recipe(slide, plan, members, self.store.path), self.store.path)
         self.total, self.finished, self.new = len(tiles), len(tiles) - len(self.pending), 0
         self._to_compute = {tile: sum(piece.core.area for piece in plan.pieces(tile)) for tile in self.pending}
         self._computed, self._all = 0, sum(self._to_compute.values())

@@ -55,12 +55,15 @@ class Checkpoint:
         Facts about the training, and the scaling of input and output.
     features : TrainingFeatures or None
         What the network has seen, from which a prediction says where a slide is unlike it; None if not known.
+    source : pathlib.Path or None
+        The file that it was read from.
     """
 
     settings: NetworkSettings
     weights: Mapping[str, Tensor]
     card: ModelCard = field(default_factory=ModelCard)
     features: TrainingFeatures | None = None
+    source: Path | None = None
 
     @property
     def architecture(self) -> str:
@@ -241,7 +244,7 @@ def _checked(path: Path, header: Mapping[str, str], weights: dict[str, Tensor]) 
         listed = ", ".join(card.input_roles)[:_MOST_LISTED] or "none"
         msg = f"{path.name} has {settings.in_channels} input channels but its card lists {listed}; get it again."
         raise CheckpointError(msg)
-    return Checkpoint(settings, weights, card, features)
+    return Checkpoint(settings, weights, card, features, path.absolute())
 
 
 def _check_weights(path: Path, network: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from napari_hrpn.analysis import AnalysisError, tumour_bootstrap, tumour_factor
 from napari_hrpn.analysis.metrics import COHORT, metrics_in
 from napari_hrpn.analysis.windows.gaussian import LEVELS
+from napari_hrpn.recipes import Recipe, file_hash, save_output_recipe
 from napari_hrpn.reports.cohort_page import cohort_figures, cohort_page
 from napari_hrpn.reports.drawing import write_drawing
 from napari_hrpn.reports.folder import FIGURES, TABLES, ReportError, ReportFolder, read_evaluation
@@ -105,6 +106,9 @@ def write_cohort(folders: Sequence[Path], output: Path, *, overwrite: bool = Fal
     with locked_output(output):
         _check(evaluations, target, overwrite=overwrite)
         target.start({"format": target.format})
+        hashes = {path: file_hash(path) for path in (ReportFolder(folder).json for folder in evaluations)}
+        step = {"folder": output, "evaluations": list(evaluations)}
+        save_output_recipe(Recipe((), {"report": step}, hashes), output)
         return _write(evaluations, target)
 
 

@@ -17,8 +17,10 @@ from napari_hrpn.analysis.metrics import METRICS, PAGE
 from napari_hrpn.core import relayed
 from napari_hrpn.core.heap import return_freed_memory
 from napari_hrpn.core.plain_text import printable
+from napari_hrpn.recipes import save_output_recipe
 from napari_hrpn.reports.drawing import file_name, write_drawing
 from napari_hrpn.reports.evaluation_page import evaluation_page
+from napari_hrpn.reports.evaluation_recipe import evaluation_recipe
 from napari_hrpn.reports.folder import FIGURES, REGIONS, TABLES, ReportError, ReportFolder
 from napari_hrpn.reports.pixel_figures import pixel_figures
 from napari_hrpn.reports.provenance import hash_steps, slide_facts
@@ -67,6 +69,8 @@ class EvaluationRequest:
         How the slide is evaluated.
     files : dict of str to pathlib.Path
         Other files that decide the numbers, by their purpose: a mask, regions.
+    classes : tuple of str
+        Classes of the annotations in these files that were used; all if empty.
     """
 
     comparison: SlideComparison
@@ -74,6 +78,7 @@ class EvaluationRequest:
     tissue_words: str
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     files: dict[str, Path] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         images = self.comparison.real, *self.comparison.predictions
@@ -167,6 +172,7 @@ def write_evaluation(
     with target.locked():
         if target.begin(record, overwrite=overwrite):
             return WrittenEvaluation(target.json, target.page, new=False)
+        save_output_recipe(evaluation_recipe(request, folder), folder)
         hashes = yield from _hashes(request)
         parts = yield from _measured(request, target, block_map)
         content = yield from _written(request, target, parts, _about(request, record, hashes))

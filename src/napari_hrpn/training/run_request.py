@@ -42,7 +42,13 @@ class RunRequest:
     def _decisive(self) -> RunRequest:
         standard = TrainingSettings()
         free = {name: getattr(standard, name) for name in _FREE}
-        entries = tuple(_entry(plain_entry(entry)) for entry in self.entries)
+        # a recipe names a slide from its own folder, and links may name it otherwise
+        entries = tuple(
+            replace(
+                _entry(plain_entry(entry)), path=entry.path.resolve(), regions=entry.regions and entry.regions.resolve()
+            )
+            for entry in self.entries
+        )
         return replace(self, entries=entries, settings=replace(absolute_start(self.settings), **free))
 
 

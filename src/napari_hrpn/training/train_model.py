@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from napari_hrpn.core.errors import TrainingWarning
 from napari_hrpn.inference.cpu.heap import free_memory
+from napari_hrpn.recipes import save_output_recipe
 from napari_hrpn.training.checks import check_training
 from napari_hrpn.training.data.patch_cutting import cut_patches
 from napari_hrpn.training.loop import TrainingLoop
@@ -17,6 +18,7 @@ from napari_hrpn.training.multi_device import train_together, training_devices
 from napari_hrpn.training.run_folder import RunFolder
 from napari_hrpn.training.run_request import RunRequest
 from napari_hrpn.training.session import gather_material
+from napari_hrpn.training.training_recipe import training_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -86,6 +88,7 @@ def train_model(
         warnings.warn(sentence, TrainingWarning, stacklevel=2)
     with run.locked():
         run.begin(request, checked.start)
+        save_output_recipe(training_recipe(request, checked.start, run.path), run.path)
         slides = (*checked.split.train, *checked.split.judged_on)
         caches = yield from cut_patches(slides, settings, patches, stop)
         if not caches:
