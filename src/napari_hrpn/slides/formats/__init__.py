@@ -89,6 +89,14 @@ FORMATS = (
         extra="czi",
     ),
     Format(
+        names=("LIF",),
+        suffixes=(".lif",),
+        module="lif",
+        sign="its first bytes",
+        recognises=lambda _, beginning: beginning.startswith(b"\x70\0\0\0"),
+        extra="lif",
+    ),
+    Format(
         names=("a folder of single-stain TIFFs",),
         suffixes=(),
         module="stain_folder",
@@ -114,7 +122,6 @@ _OTHERS = {
     b"PK\x03\x04": "a ZIP archive",
     b"\x1f\x8b": "a gzip archive",
     b"%PDF": "a PDF",
-    b"\x70\0\0\0": "a Leica LIF file",
 }
 
 
