@@ -56,6 +56,17 @@ class Format:
 
 FORMATS = (
     Format(
+        names=("MRXS", "VSI", "iSyntax"),
+        suffixes=(".mrxs", ".vsi", ".isyntax", ".i2syntax"),
+        module="scanners",
+        sign="its suffix",
+        # before TIFF, because a VSI is a TIFF with small pictures, and its pixels are in other files
+        recognises=lambda place, beginning: (
+            beginning != b"" and place.suffix.lower() in (".mrxs", ".vsi", ".isyntax", ".i2syntax")
+        ),
+        extra="scanners",
+    ),
+    Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
         suffixes=(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ndpi", ".svs", ".qptiff", ".scn", ".bif", ".lsm"),
         module="tiff",
