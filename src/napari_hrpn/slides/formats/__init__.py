@@ -56,22 +56,14 @@ class Format:
 
 FORMATS = (
     Format(
-        names=("MRXS", "VSI", "iSyntax"),
-        suffixes=(".mrxs", ".vsi", ".isyntax", ".i2syntax"),
-        module="scanners",
-        sign="its suffix",
-        # before TIFF, because a VSI is a TIFF with small pictures, and its pixels are in other files
-        recognises=lambda place, beginning: (
-            beginning != b"" and place.suffix.lower() in (".mrxs", ".vsi", ".isyntax", ".i2syntax")
-        ),
-        extra="scanners",
-    ),
-    Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
         suffixes=(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ndpi", ".svs", ".qptiff", ".scn", ".bif", ".lsm"),
         module="tiff",
         sign="the first four bytes of a TIFF or BigTIFF",
-        recognises=lambda _, beginning: beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+        # a VSI is a TIFF of small pictures, and has its pixels in other files
+        recognises=lambda place, beginning: (
+            beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and place.suffix.lower() != ".vsi"
+        ),
     ),
     Format(
         names=("OME-Zarr",),
@@ -106,6 +98,16 @@ FORMATS = (
         sign="its first bytes",
         recognises=lambda _, beginning: beginning.startswith(b"\x70\0\0\0"),
         extra="lif",
+    ),
+    Format(
+        names=("MRXS", "VSI", "iSyntax"),
+        suffixes=(".mrxs", ".vsi", ".isyntax", ".i2syntax"),
+        module="scanners",
+        sign="its suffix",
+        recognises=lambda place, beginning: (
+            beginning != b"" and place.suffix.lower() in (".mrxs", ".vsi", ".isyntax", ".i2syntax")
+        ),
+        extra="scanners",
     ),
     Format(
         names=("a folder of single-stain TIFFs",),
