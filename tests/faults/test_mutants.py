@@ -26,6 +26,7 @@ from napari_hrpn.reports.folder import read_evaluation
 from napari_hrpn.slides import SlideError, open_slide, read_geojson, read_regions, region_mask
 from napari_hrpn.slides.formats import FORMATS
 from napari_hrpn.training import RunFolder, RunRequest, SlideEntry, recipe_settings
+from support.lif import LIFImage, write_lif
 from support.mutants import byte_mutants, fault_of, json_bytes, json_mutants
 from support.ome_zarr import write_image
 from support.predictions import lively_checkpoint, make_slide
@@ -110,8 +111,14 @@ def run_request(folder: Path) -> Path:
     return folder / "run" / "run.json"
 
 
+def lif(folder: Path) -> Path:
+    pixels = np.arange(2 * 20 * 24, dtype=np.uint16).reshape(2, 20, 24)
+    return write_lif(folder / "a.lif", LIFImage("scan", pixels, "CYX", dyes=("Leica/DAPI", "Leica/CD31")))
+
+
 BYTES: dict[str, Kind] = {
     "OME-TIFF": (tiff_slide, lambda path, _: look_at(path)),
+    "LIF": (lif, lambda path, _: look_at(path)),
     "TIFF": (plain_tiff, lambda path, _: look_at(path)),
     "GeoJSON": (geojson, lambda path, _: region_mask(read_geojson(path), SHAPE)),
     "checkpoint": (checkpoint, lambda path, _: load_checkpoint(path)),
@@ -128,8 +135,8 @@ VALUES: dict[str, Kind] = {
 }
 
 
-# nothing here writes them; damaged ones are in tests/slides
-WITHOUT_MUTANTS = {"ND2", "CZI"}
+# nothing here writes them, or they are several files; damaged ones are in tests/slides
+WITHOUT_MUTANTS = {"ND2", "CZI", "MRXS"}
 
 
 def test_files_of_every_format_are_damaged():

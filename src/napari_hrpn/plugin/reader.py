@@ -63,6 +63,7 @@ def _read(
 
 def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerData]:
     from napari_hrpn.plugin.viewer import slide_title
+    from napari_hrpn.plugin.viewer.label_layers import label_layers
     from napari_hrpn.slides import list_series, open_slide
 
     series = list_series(path)
@@ -73,6 +74,7 @@ def _layers_of_file(path: Location, viewer: napari.Viewer | None) -> list[LayerD
         if len(series) > 1:
             title = f"{title} {info.name or f'image {info.index}'}"
         layers += _shown(slide, viewer, title, visible=not layers)
+        layers += label_layers(slide, title)
     if len(series) > _MOST_SERIES:
         _warn_of_more(path, len(series))
     return layers

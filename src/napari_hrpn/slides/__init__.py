@@ -5,6 +5,7 @@ from napari_hrpn.slides.errors import SlideError, SlideWarning
 from napari_hrpn.slides.fingerprint import slide_fingerprint, slide_identity
 from napari_hrpn.slides.formats import list_series, open_slide, slide_name
 from napari_hrpn.slides.geojson import read_geojson
+from napari_hrpn.slides.label_images import label_images
 from napari_hrpn.slides.lazy_pixels import ChunkCache
 from napari_hrpn.slides.location import Location, as_location, is_address, local_path
 from napari_hrpn.slides.metadata import contrast_limits, multiscales_metadata
@@ -64,6 +65,7 @@ __all__ = [
     "included",
     "is_address",
     "known_pixels",
+    "label_images",
     "label_regions",
     "list_series",
     "local_path",

@@ -60,7 +60,10 @@ FORMATS = (
         suffixes=(".tif", ".tiff", ".btf", ".tf2", ".tf8", ".ndpi", ".svs", ".qptiff", ".scn", ".bif", ".lsm"),
         module="tiff",
         sign="the first four bytes of a TIFF or BigTIFF",
-        recognises=lambda _, beginning: beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+        # a VSI is a TIFF of small pictures, and has its pixels in other files
+        recognises=lambda place, beginning: (
+            beginning.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and place.suffix.lower() != ".vsi"
+        ),
     ),
     Format(
         names=("OME-Zarr",),
@@ -89,6 +92,24 @@ FORMATS = (
         extra="czi",
     ),
     Format(
+        names=("LIF",),
+        suffixes=(".lif",),
+        module="lif",
+        sign="its first bytes",
+        recognises=lambda _, beginning: beginning.startswith(b"\x70\0\0\0"),
+        extra="lif",
+    ),
+    Format(
+        names=("MRXS", "VSI", "iSyntax"),
+        suffixes=(".mrxs", ".vsi", ".isyntax", ".i2syntax"),
+        module="scanners",
+        sign="its suffix",
+        recognises=lambda place, beginning: (
+            beginning != b"" and place.suffix.lower() in (".mrxs", ".vsi", ".isyntax", ".i2syntax")
+        ),
+        extra="scanners",
+    ),
+    Format(
         names=("a folder of single-stain TIFFs",),
         suffixes=(),
         module="stain_folder",
@@ -114,7 +135,6 @@ _OTHERS = {
     b"PK\x03\x04": "a ZIP archive",
     b"\x1f\x8b": "a gzip archive",
     b"%PDF": "a PDF",
-    b"\x70\0\0\0": "a Leica LIF file",
 }
 
 

@@ -68,6 +68,11 @@ def read_series(path: Location) -> tuple[SeriesInfo, ...]:
     return _described(_images(path), path)
 
 
+def image_folder(path: Location, series: int) -> Location:
+    """Folder of one of the images."""
+    return _images(path)[series][0]
+
+
 def _described(images: Sequence[_Entry], path: Location) -> tuple[SeriesInfo, ...]:
     found = []
     for index, image in enumerate(map(_image, images)):
