@@ -1,0 +1,153 @@
+"""Runs the steps of a tutorial: its commands, and the clicks that stand in comments beside their words.
+
+A page has commands in fences named bash, and, where the reader uses the mouse, comments that begin with "clicks" and call
+the methods of `Window`. Every word that they name has to be in the words of the same section.
+"""
+
+import html
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QFileDialog, QLabel, QProgressBar, QWidget
+
+from napari_hrpn.cli import run
+from support.settling import WAIT_MS
+
+STEP = re.compile(r"^ *```bash\n(?P<commands>.*?)^ *```$|^ *<!-- clicks\n(?P<clicks>.*?)^ *-->$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Commands or clicks, and the words around them."""
+
+    line: int
+    commands: str
+    clicks: str
+    words: str
+
+
+def steps(page: Path) -> Iterator[Step]:
+    text = page.read_text("utf-8")
+    for found in STEP.finditer(text):
+        beginning = text.rindex("\n## ", 0, found.start())
+        end = text.find("\n## ", found.end())
+        words = STEP.sub("", text[beginning : end if end > 0 else len(text)])
+        yield Step(text.count("\n", 0, found.start()) + 1, found["commands"] or "", found["clicks"] or "", plain(words))
+
+
+def plain(words: str) -> str:
+    return " ".join(re.sub(r"[*`]", "", words).split())
+
+
+class Window:
+    """The window of napari, used by what stands on it."""
+
+    def __init__(self, make_viewer, qtbot, monkeypatch):
+        self._make_viewer, self._qtbot, self._monkeypatch = make_viewer, qtbot, monkeypatch
+        self._words = ""
+        self.viewer = None
+
+    def follow(self, page: Path) -> None:
+        for step in steps(page):
+            self.do(step, page.name)
+
+    def do(self, step: Step, page: str) -> None:
+        self._words = step.words
+        for line in step.commands.splitlines():
+            self._command(shlex.split(line, comments=True))
+        names = {name: getattr(self, name) for name in ("menu", "press", "choose", "drag", "shows", "save_as", "wait")}
+        clicks = "\n" * step.line + textwrap.dedent(step.clicks)
+        exec(compile(clicks, page, "exec"), {**names, "viewer": self.viewer, "Path": Path})
+
+    def menu(self, path: str) -> None:
+        """Choose an entry of the menu, such as "Plugins > HRPN > Predict QD"."""
+        self._is_told(path)
+        menu = self._main.menuBar()
+        for word in path.split(" > "):
+            (action,) = [action for action in menu.actions() if action.text().replace("&", "").split(" (HRPN)")[0] == word]
+            menu = action.menu()
+        action.trigger()
+        QApplication.processEvents()
+
+    def press(self, text: str, entry: str = "") -> None:
+        """Press a button, or choose an entry of the menu behind it."""
+        self._is_told(text, entry)
+        button = self._until(lambda: next((one for one in self._visible(QAbstractButton) if one.text() == text), None))
+        self._until(button.isEnabled)
+        if entry:
+            next(action for action in button.menu().actions() if action.text() == entry).trigger()
+        else:
+            button.click()
+
+    def choose(self, title: str, value: object) -> None:
+        """Choose a value in the field of a title."""
+        self._is_told(title, str(value))
+        label = next(one for one in self._visible(QLabel) if one.text() == title)
+        field = next(one for one in label.parentWidget().findChildren(QWidget) if hasattr(one, "setValue") or isinstance(one, QComboBox))
+        if isinstance(field, QComboBox):
+            field.setCurrentText(str(value))
+            assert field.currentText() == value
+        else:
+            field.setValue(value)
+        QApplication.processEvents()
+
+    def drag(self, corner: tuple[int, int], opposite: tuple[int, int]) -> None:
+        """Draw a rectangle with the tool that is active, in pixels of the layer."""
+        layer = self.viewer.layers.selection.active
+        assert layer.mode == "add_rectangle"
+        layer.add_rectangles([corner, opposite])
+
+    def shows(self, text: str) -> None:
+        """Wait until a text is somewhere in the docks."""
+        self._is_told(text)
+        self._until(lambda: any(text in seen for seen in self._texts()))
+
+    def save_as(self, name: str) -> None:
+        """Answer the next question for a file."""
+        self._is_told(name)
+        self._monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(Path(name).resolve()), ""))
+
+    def wait(self, condition) -> None:
+        self._until(condition)
+
+    @property
+    def _main(self):
+        return self.viewer.window._qt_window
+
+    def _command(self, words: list[str]) -> None:
+        if words[:1] == ["napari"]:
+            self.viewer = self._make_viewer(show=True)
+            self._main.resize(1500, 1050)
+            if words[1:]:
+                *slides, option, plugin = words[1:]
+                assert option == "--plugin"
+                self.viewer.open(slides, plugin=plugin)
+        elif words:
+            assert words[0] == "napari-hrpn"
+            assert run(words[1:]) == 0, words
+
+    def _is_told(self, *words: str) -> None:
+        for word in words:
+            assert word in self._words, f"the page does not say {word!r} here: {self._words}"
+
+    def _visible(self, kind):
+        return [one for dock in self._main.findChildren(QDockWidget) for one in dock.findChildren(kind) if one.isVisible()]
+
+    def _texts(self) -> list[str]:
+        texts = [label.text() for label in self._visible(QLabel)] + [bar.text() for bar in self._visible(QProgressBar)]
+        return [html.unescape(re.sub(r"<[^>]*>|\u200b", "", text)).replace("\u00a0", " ") for text in texts]
+
+    def _until(self, condition):
+        found = []
+
+        def is_so():
+            QApplication.processEvents()
+            found[:] = [condition()]
+            return bool(found[0])
+
+        self._qtbot.waitUntil(is_so, timeout=WAIT_MS)
+        return found[0]
