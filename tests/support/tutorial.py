@@ -1,7 +1,7 @@
 """Runs the steps of a tutorial: its commands, and the clicks that stand in comments beside their words.
 
-A page has commands in fences named bash, and, where the reader uses the mouse, comments that begin with "clicks" and call
-the methods of `Window`. Every word that they name has to be in the words of the same section.
+A page has commands in fences named bash, and, where the reader uses the mouse, comments that begin with "clicks" and
+call the methods of `Window`. Every word that they name has to be in the words of the same section.
 """
 
 import html
@@ -12,12 +12,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from qtpy.QtWidgets import QAbstractButton, QApplication, QComboBox, QDockWidget, QFileDialog, QLabel, QProgressBar, QWidget
+from qtpy.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QDockWidget,
+    QFileDialog,
+    QLabel,
+    QProgressBar,
+)
 
 from napari_hrpn.cli import run
 from support.settling import WAIT_MS
 
-STEP = re.compile(r"^ *```bash\n(?P<commands>.*?)^ *```$|^ *<!-- clicks\n(?P<clicks>.*?)^ *-->$", re.DOTALL | re.MULTILINE)
+_COMMANDS = r"^ *```bash\n(?P<commands>.*?)^ *```$"
+_CLICKS = r"^ *<!-- clicks\n(?P<clicks>.*?)^ *-->$"
+_STEP = re.compile(f"{_COMMANDS}|{_CLICKS}", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,13 @@ class Step:
 
 def steps(page: Path) -> Iterator[Step]:
     text = page.read_text("utf-8")
-    for found in STEP.finditer(text):
+    for found in _STEP.finditer(text):
         beginning = text.rindex("\n## ", 0, found.start())
         end = text.find("\n## ", found.end())
-        words = STEP.sub("", text[beginning : end if end > 0 else len(text)])
-        yield Step(text.count("\n", 0, found.start()) + 1, found["commands"] or "", found["clicks"] or "", plain(words))
-
-
-def plain(words: str) -> str:
-    return " ".join(re.sub(r"[*`]", "", words).split())
+        words = _STEP.sub("", text[beginning : end if end > 0 else len(text)])
+        plain = " ".join(re.sub(r"[*`]", "", words).split())
+        line = text.count("\n", 0, found.start()) + 1
+        yield Step(line, found["commands"] or "", found["clicks"] or "", plain)
 
 
 class Window:
@@ -60,6 +69,7 @@ class Window:
         for line in step.commands.splitlines():
             self._command(shlex.split(line, comments=True))
         names = {name: getattr(self, name) for name in ("menu", "press", "choose", "drag", "shows", "save_as", "wait")}
+        # the lines of an error are those of the page
         clicks = "\n" * step.line + textwrap.dedent(step.clicks)
         exec(compile(clicks, page, "exec"), {**names, "viewer": self.viewer, "Path": Path})
 
@@ -68,7 +78,8 @@ class Window:
         self._is_told(path)
         menu = self._main.menuBar()
         for word in path.split(" > "):
-            (action,) = [action for action in menu.actions() if action.text().replace("&", "").split(" (HRPN)")[0] == word]
+            # napari adds the plugin to the names of its widgets
+            (action,) = [one for one in menu.actions() if one.text().replace("&", "").split(" (HRPN)")[0] == word]
             menu = action.menu()
         action.trigger()
         QApplication.processEvents()
@@ -76,8 +87,8 @@ class Window:
     def press(self, text: str, entry: str = "") -> None:
         """Press a button, or choose an entry of the menu behind it."""
         self._is_told(text, entry)
-        button = self._until(lambda: next((one for one in self._visible(QAbstractButton) if one.text() == text), None))
-        self._until(button.isEnabled)
+        button = self.wait(lambda: next((one for one in self._visible(QAbstractButton) if one.text() == text), None))
+        self.wait(button.isEnabled)
         if entry:
             next(action for action in button.menu().actions() if action.text() == entry).trigger()
         else:
@@ -87,7 +98,8 @@ class Window:
         """Choose a value in the field of a title."""
         self._is_told(title, str(value))
         label = next(one for one in self._visible(QLabel) if one.text() == title)
-        field = next(one for one in label.parentWidget().findChildren(QWidget) if hasattr(one, "setValue") or isinstance(one, QComboBox))
+        fields = label.parentWidget()
+        field = next(iter([*fields.findChildren(QComboBox), *fields.findChildren(QAbstractSpinBox)]))
         if isinstance(field, QComboBox):
             field.setCurrentText(str(value))
             assert field.currentText() == value
@@ -104,15 +116,25 @@ class Window:
     def shows(self, text: str) -> None:
         """Wait until a text is somewhere in the docks."""
         self._is_told(text)
-        self._until(lambda: any(text in seen for seen in self._texts()))
+        self.wait(lambda: any(text in seen for seen in self._texts()))
 
     def save_as(self, name: str) -> None:
-        """Answer the next question for a file."""
+        """Answer the next questions for a file."""
         self._is_told(name)
-        self._monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(Path(name).resolve()), ""))
+        answer = str(Path(name).resolve()), ""
+        self._monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: answer)
 
-    def wait(self, condition) -> None:
-        self._until(condition)
+    def wait(self, condition):
+        """Wait until something is there or true, and return it."""
+        found = []
+
+        def is_so():
+            QApplication.processEvents()
+            found[:] = [condition()]
+            return bool(found[0])
+
+        self._qtbot.waitUntil(is_so, timeout=WAIT_MS)
+        return found[0]
 
     @property
     def _main(self):
@@ -135,19 +157,9 @@ class Window:
             assert word in self._words, f"the page does not say {word!r} here: {self._words}"
 
     def _visible(self, kind):
-        return [one for dock in self._main.findChildren(QDockWidget) for one in dock.findChildren(kind) if one.isVisible()]
+        docks = self._main.findChildren(QDockWidget)
+        return [one for dock in docks for one in dock.findChildren(kind) if one.isVisible()]
 
     def _texts(self) -> list[str]:
-        texts = [label.text() for label in self._visible(QLabel)] + [bar.text() for bar in self._visible(QProgressBar)]
+        texts = [one.text() for kind in (QLabel, QProgressBar) for one in self._visible(kind)]
         return [html.unescape(re.sub(r"<[^>]*>|\u200b", "", text)).replace("\u00a0", " ") for text in texts]
-
-    def _until(self, condition):
-        found = []
-
-        def is_so():
-            QApplication.processEvents()
-            found[:] = [condition()]
-            return bool(found[0])
-
-        self._qtbot.waitUntil(is_so, timeout=WAIT_MS)
-        return found[0]

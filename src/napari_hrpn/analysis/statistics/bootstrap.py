@@ -34,8 +34,8 @@ class Interval:
     """A number with its confidence interval from resampling.
 
     The ends are percentiles of the resampled numbers, slightly further out than the confidence alone requires: by the
-    ratio of a t interval to a normal interval ("expanded percentile interval", T. C. Hesterberg, Am. Stat. 69, 371, 2015).
-    With few units, plain percentile intervals are too narrow.
+    ratio of a t interval to a normal interval ("expanded percentile interval": T. C. Hesterberg, Am. Stat. 69, 371,
+    2015). With few units, plain percentile intervals are too narrow.
 
     Attributes
     ----------
