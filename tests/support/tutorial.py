@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from qtpy.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -24,8 +25,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_hrpn.cli import run
-from support.settling import WAIT_MS
 
+_LONGEST_WAIT_MS = 240_000
 _COMMANDS = r"^ *```bash\n(?P<commands>.*?)^ *```$"
 _CLICKS = r"^ *<!-- clicks\n(?P<clicks>.*?)^ *-->$"
 _STEP = re.compile(f"{_COMMANDS}|{_CLICKS}", re.DOTALL | re.MULTILINE)
@@ -111,7 +112,7 @@ class Window:
         """Draw a rectangle with the tool that is active, in pixels of the layer."""
         layer = self.viewer.layers.selection.active
         assert layer.mode == "add_rectangle"
-        layer.add_rectangles([corner, opposite])
+        layer.add_rectangles(np.array([corner, opposite], float))
 
     def shows(self, text: str) -> None:
         """Wait until a text is somewhere in the docks."""
@@ -133,7 +134,7 @@ class Window:
             found[:] = [condition()]
             return bool(found[0])
 
-        self._qtbot.waitUntil(is_so, timeout=WAIT_MS)
+        self._qtbot.waitUntil(is_so, timeout=_LONGEST_WAIT_MS)
         return found[0]
 
     @property
