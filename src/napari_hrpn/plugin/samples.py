@@ -142,7 +142,7 @@ _HASHES = (
 
 
 @dataclass(frozen=True)
-class RealSlide:
+class _RealSlide:
     """A slide of real tissue: its files with their SHA-256, in the order of the channels, and what is in them."""
 
     files: tuple[tuple[str, str], ...]
@@ -155,7 +155,7 @@ class RealSlide:
 
 # The colour planes of a field are, in this order, vessels, probe and nuclei. Both sources have the MIT licence.
 REAL_SLIDES = {
-    f"dextran-{number}": RealSlide(
+    f"dextran-{number}": _RealSlide(
         files=((f"{_DEXTRAN}{number:02d}.jpg", sha256),),
         channels=("DAPI", "Endomucin", "Dextran"),
         shape=(600, 1041),
@@ -165,7 +165,7 @@ REAL_SLIDES = {
     )
     for number, sha256 in enumerate(_HASHES, start=1)
 } | {
-    "light-sheet": RealSlide(
+    "light-sheet": _RealSlide(
         files=(
             (
                 f"{_LIGHT_SHEET}tumor/7IV-4X_Ch2_z0708.npy",
@@ -276,7 +276,7 @@ def _downloaded(name: str) -> Path:
     return path
 
 
-def _original(sample: RealSlide, folder: Path) -> npt.NDArray[np.generic]:
+def _original(sample: _RealSlide, folder: Path) -> npt.NDArray[np.generic]:
     """Pixels of shape (c, y, x) from the files of a sample, which are downloaded and checked."""
     import numpy as np
     import pooch

@@ -219,16 +219,16 @@ def slide_shown_in(viewer: napari.Viewer, slide: Slide, title: str | None = None
     return [viewer.add_image(data, **attributes) for data, attributes, _ in shown_layers(viewer, slide, title=title)]
 
 
-def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> Grower:
+def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> _Grower:
     """Fill levels in the background, and refresh the layers that show them.
 
     `fill` is called with an event that asks it to stop; it is a generator that loads the levels and yields after each
     part. It returns the slide with these levels, or None if it was stopped.
     """
-    return Grower(viewer, slide, [live.levels[-1] for live in levels], fill)
+    return _Grower(viewer, slide, [live.levels[-1] for live in levels], fill)
 
 
-class Grower(QObject):
+class _Grower(QObject):
     """Fills levels until they are full, their last layer is removed, or the window is closed."""
 
     failed = Signal()
