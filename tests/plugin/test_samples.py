@@ -1,4 +1,5 @@
 import hashlib
+import sys
 import threading
 from dataclasses import replace
 from functools import partial
@@ -118,6 +119,12 @@ def test_a_sample_that_cannot_be_downloaded_leaves_a_sentence_and_nothing_else(s
     with pytest.raises(SlideError, match=rf"cannot be downloaded \({reason}\): try again"):
         samples.dextran_1()
     assert not samples._kept("dextran-1").exists()
+
+
+def test_without_its_package_a_real_sample_says_what_to_install(served, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(SlideError, match=r"pooch, which is not installed: run `pip install"):
+        samples.dextran_1()
 
 
 def test_without_the_internet_no_black_layers_stay(make_napari_viewer, qtbot, served, monkeypatch, notifications):

@@ -279,12 +279,17 @@ def _downloaded(name: str) -> Path:
 def _original(sample: _RealSlide, folder: Path) -> npt.NDArray[np.generic]:
     """Pixels of shape (c, y, x) from the files of a sample, which are downloaded and checked."""
     import numpy as np
-    import pooch
     from PIL import Image
-    from requests import HTTPError, RequestException
 
     from napari_hrpn.slides import SlideError
 
+    try:
+        import pooch
+        from requests import HTTPError, RequestException
+    except ImportError as error:
+        raise SlideError(
+            'Real samples are downloaded by pooch, which is not installed: run `pip install "napari-hrpn[all]"`.'
+        ) from error
     pooch.get_logger().setLevel("WARNING")
     try:
         files = [pooch.retrieve(url, f"sha256:{sha256}", path=folder / "originals") for url, sha256 in sample.files]
