@@ -212,9 +212,11 @@ def _real(name: str) -> list[LayerData]:
             viewer.layers.remove(layer)
 
     live = _live_levels(slide)
+    # a new bar lets Qt handle events, among them the end of a download that fails at once
+    bar = progress(desc=f"Downloading {name}")
     grower = grow(viewer, slide, live, partial(_fill_when_there, name, live))
     grower.failed.connect(remove)
-    grower.destroyed.connect(progress(desc=f"Downloading {name}").close)
+    grower.destroyed.connect(bar.close)
     return slide_layers(slide, limits=sample.limits, live=live)
 
 
