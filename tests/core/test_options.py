@@ -22,7 +22,7 @@ from napari_hrpn.settings.networks import NETWORKS
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = (TrainingSettings, PredictionSettings, EvaluationSettings, VesselSettings)
-PAGES = {TrainingSettings: "training", PredictionSettings: "scale", EvaluationSettings: "evaluation"}
+PAGES = {TrainingSettings: "training", PredictionSettings: "predict", EvaluationSettings: "evaluation"}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def test_the_docs_have_the_row_of_the_format(row: Format):
         f"extra {row.extra}" if row.extra else "",
     ]
     line = "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
-    assert line in (ROOT / "docs" / "architecture.md").read_text("utf-8").splitlines()
+    assert line in (ROOT / "docs" / "formats.md").read_text("utf-8").splitlines()
 
 
 def test_the_readme_names_every_format():

@@ -34,8 +34,8 @@ class Interval:
     """A number with its confidence interval from resampling.
 
     The ends are percentiles of the resampled numbers, slightly further out than the confidence alone requires: by the
-    ratio of a t interval to a normal interval ("expanded percentile interval" [1]_). With few units, plain percentile
-    intervals are too narrow.
+    ratio of a t interval to a normal interval ("expanded percentile interval": T. C. Hesterberg, Am. Stat. 69, 371,
+    2015). With few units, plain percentile intervals are too narrow.
 
     Attributes
     ----------
@@ -49,10 +49,6 @@ class Interval:
         Confidence of the interval, 0 to 1.
     reason : str
         Why a number is NaN; empty where none is.
-
-    References
-    ----------
-    .. [1] T. C. Hesterberg, Am. Stat. 69, 371 (2015).
     """
 
     estimate: float

@@ -40,7 +40,7 @@ class ChannelHeterogeneity:
     cv : float
         Coefficient of variation, sd / mean.
     gini : float
-        sum_ij |x_i - x_j| / (2 n^2 mean): 0 where all patches are equal, near 1 where one has everything.
+        ``sum_ij |x_i - x_j| / (2 n^2 mean)``: 0 where all patches are equal, near 1 where one has everything.
     moran_rook, moran_queen : MoransI
         Moran's I of the same numbers, with 4 and 8 neighbours.
     n : int
@@ -259,7 +259,7 @@ class PatchCounter(BlockCounter[PatchSums | None]):
 
 
 def gini(values: ArrayLike) -> float:
-    """Gini coefficient, sum_ij |x_i - x_j| / (2 n^2 mean), a measure of inequality.
+    """Gini coefficient, ``sum_ij |x_i - x_j| / (2 n^2 mean)``, a measure of inequality.
 
     Parameters
     ----------

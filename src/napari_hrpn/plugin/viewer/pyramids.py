@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal
 from superqt.utils import qthrottled
 
 from napari_hrpn.core import Box
@@ -219,7 +219,7 @@ def slide_shown_in(viewer: napari.Viewer, slide: Slide, title: str | None = None
     return [viewer.add_image(data, **attributes) for data, attributes, _ in shown_layers(viewer, slide, title=title)]
 
 
-def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> QObject:
+def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill: Fill) -> _Grower:
     """Fill levels in the background, and refresh the layers that show them.
 
     `fill` is called with an event that asks it to stop; it is a generator that loads the levels and yields after each
@@ -230,6 +230,8 @@ def grow(viewer: napari.Viewer, slide: Slide, levels: Sequence[LiveLevels], fill
 
 class _Grower(QObject):
     """Fills levels until they are full, their last layer is removed, or the window is closed."""
+
+    failed = Signal()
 
     def __init__(self, viewer: napari.Viewer, slide: Slide, coarsest: Sequence[_Array], fill: Fill) -> None:
         super().__init__(viewer.window._qt_window)
@@ -272,6 +274,7 @@ class _Grower(QObject):
         from napari.utils.notifications import show_warning
 
         show_warning(f"The overview of {slide_title(self._slide)} stays unfinished. {error}")
+        self.failed.emit()
 
 
 def _build(
