@@ -457,3 +457,26 @@ def test_short_names():
     assert short_names(["slide predicted QD", "slide GANDA QD"]) == ("predicted", "GANDA")
     assert short_names(["same", "same"]) == ("same", "same")
     assert short_names(["only one"]) == ("only one",)
+
+
+def test_keys_step_through_the_table_and_show_real_and_predicted_by_turns(drawn, viewer, notifications):
+    widget, shapes = drawn
+    press = viewer.window._qt_viewer.canvas._key_map_handler.press_key
+    widget.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    widget.table.clearSelection()
+    steps = []
+    for key in ("N", "N", "N", "Shift-N"):
+        assert press(key)
+        steps.append(widget.table.picked_index())
+        assert set(shapes.selected_data) == {steps[-1]}
+    assert steps == [1, 0, 1, 0]
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], np.multiply([149.5, 179.5], 0.65))
+    buttons = widget.pair_form.views.buttons
+    for shown in ("real", "predicted", "real"):
+        assert press("Q")
+        assert [view for view, button in buttons.items() if button.isChecked()] == [shown]
+    assert press("Shift-M")
+    assert widget.bar.is_running
+    viewer.window.remove_dock_widget(widget)
+    assert press("N")
+    assert notifications[-1] == "HRPN: show the next ROI: open the widget ROI correlation first."

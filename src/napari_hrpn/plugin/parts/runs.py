@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout
 
+from napari_hrpn.plugin.parts.activity import Activity
 from napari_hrpn.plugin.parts.forms import offer
 from napari_hrpn.plugin.parts.messages import MessagePanel
 from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
@@ -45,10 +46,14 @@ class ProcessorForm(OptionsForm):
 
 
 class ProgressPanel(MessagePanel):
-    """A bar, a line of numbers, and a message; bar and numbers take no space before a run."""
+    """A bar, a line of numbers, and a message; bar and numbers take no space before a run.
 
-    def __init__(self, tooltip: str) -> None:
+    What the bar shows is shown in napari's activity dock too, until `clear` or `activity.end`.
+    """
+
+    def __init__(self, title: str, tooltip: str) -> None:
         super().__init__()
+        self.title, self.activity = title, Activity(self)
         self.bar, self.numbers_label = QProgressBar(), QLabel()
         self.bar.setToolTip(tooltip)
         self.numbers_label.setWordWrap(True)
@@ -60,6 +65,7 @@ class ProgressPanel(MessagePanel):
 
     def clear(self) -> None:
         """Show no progress."""
+        self.activity.end()
         self.bar.setVisible(False)
         self.numbers_label.setVisible(False)
 
@@ -68,12 +74,14 @@ class ProgressPanel(MessagePanel):
         self.clear()
         self.bar.setRange(0, 0)
         self.bar.setVisible(True)
+        self.activity.show(0, 0, self.title)
 
     def show_progress(self, done: int, total: int, words: str, numbers: str) -> None:
         """Show the progress of a run."""
         show_bar(self.bar, done, total, words)
         self.numbers_label.setText(numbers)
         self.numbers_label.setVisible(True)
+        self.activity.show(done, max(1, total), f"{self.title}: {self.bar.text()}", numbers)
 
 
 def show_bar(bar: QProgressBar, done: int, total: int, words: str) -> None:

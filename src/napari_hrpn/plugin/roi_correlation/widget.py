@@ -31,7 +31,7 @@ from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable, short_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.plugin.parts.measure_bar import Part
@@ -107,6 +107,10 @@ class RoiCorrelationWidget(MeasuringWidget):
         if images is None or not regions:
             raise UserError("There is no region to measure: draw one first.")
         return [colocalization_part(images, listed) for listed in regions]
+
+    def keyed(self) -> Mapping[str, Callable[[], object]]:
+        """What the keys do."""
+        return {**super().keyed(), **self.table.keyed}
 
     def plots(self) -> Sequence[Plot]:
         """The density."""
@@ -184,7 +188,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         ]
         save = save_button(actions)
         save.setToolTip("Save the table, the figure or the regions; the settings are saved in a file beside them")
-        below = side_by_side(self.table.more_box.native, save)
+        below = side_by_side(side_by_side(self.table.more_box.native, side_by_side(*self.table.step_buttons)), save)
         layers = side_by_side(self.layer_button.native, self.calibrator.button.native)
         results = self.table, below, layers, self.panel.summary_label
         self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, *results))

@@ -77,7 +77,7 @@ class WhatIfWidget(DockedWidget):
             "sham": push_button("Sham", "Put texture without a vessel there: what a change alone does", self.sham),
         }
         self.cancel_button = push_button("Cancel", "Stop now", self.cancel)
-        self.panel = ProgressPanel("Steps of the comparison")
+        self.panel = ProgressPanel("What if", "Steps of the comparison")
         self._task = NewestTask()
         self._mouse = ViewerMouse(viewer)
         self._frame = Frame(viewer, "what if: place")
@@ -136,6 +136,7 @@ class WhatIfWidget(DockedWidget):
     def end(self) -> None:
         """Stop the thread and disconnect from the viewer."""
         self._task.abandon()
+        self.panel.activity.end()
         self._soon.stop()
         self._mouse.stop()
         self._frame.remove()
