@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidge
 from napari_hrpn.core.requirements import needs
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.messages import UserError
+from napari_hrpn.plugin.parts.preferences import set_log_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ class DockedWidget(QWidget):
         for need in needs("napari"):
             if need.problem:
                 raise UserError(need.problem)
+        set_log_level()
 
     def keyed(self) -> Mapping[str, Callable[[], object]]:
         """What the actions of `parts/keys.py` do here, by their names."""

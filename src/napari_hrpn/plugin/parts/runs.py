@@ -8,8 +8,9 @@ from qtpy.QtWidgets import QLabel, QProgressBar, QPushButton, QVBoxLayout
 
 from napari_hrpn.plugin.parts.activity import Activity
 from napari_hrpn.plugin.parts.forms import offer
-from napari_hrpn.plugin.parts.messages import MessagePanel
+from napari_hrpn.plugin.parts.messages import MessagePanel, ToneLabel
 from napari_hrpn.plugin.parts.options_form import OptionsForm, device_choices
+from napari_hrpn.plugin.parts.preferences import preferred, preferred_device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,11 +35,19 @@ class ProcessorForm(OptionsForm):
         self._is_ready = False
         super().__init__(settings, names, advanced, choices=["device", *choices], buttons=buttons)
         offer(self.fields["device"], [("Looking for processors …", "auto")])
+        if "memory_gb" in self.fields:
+            self.fields["memory_gb"].value = preferred("memory_gb")
+        self._device_label = ToneLabel()
+        self.native.layout().addWidget(self._device_label)
+        self.fields["device"].changed.connect(lambda _: self._device_label.say(""))
 
     def set_ready(self, devices: tuple[Device, ...]) -> None:
-        """Fill in the processors."""
-        self._is_ready = True
+        """Fill in the processors; the first time, the preferred one is chosen if it is there."""
+        is_first, self._is_ready = not self._is_ready, True
         offer(self.fields["device"], device_choices(devices))
+        if is_first:
+            self.fields["device"].value, problem = preferred_device(devices)
+            self._device_label.warn([problem] if problem else ())
 
     def settings(self) -> Any:  # noqa: ANN401 (of the class that the form was made of)
         """The chosen settings; None until the processors are known."""

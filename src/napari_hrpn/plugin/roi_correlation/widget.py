@@ -67,7 +67,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.table = RoiTable()
         self.layer_button = PushButton(
             text="Co-localisation layer",
-            tooltip="Show real in red and predicted in green, yellow where they agree, as one layer",
+            tooltip="Show real and predicted in two colours, which add up where they agree, as one layer",
         )
         self._rois = FollowedRegions(viewer, self.roi_form.region_layers)
         self.maker = RoiMaker(viewer, self.roi_form, self.tissue, self.bar, self.reported_rois)
@@ -133,13 +133,13 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._show_table_soon()
 
     def show_colocalization_layer(self) -> None:
-        """Show real in red and predicted in green."""
+        """Show real and predicted in the two colours of the preferences."""
         pair, which = self._pair, self.panel.which
         if pair is None or self._images is None:
             self.bar.say(self.pair_form.problem or "")
             return
         self._overlay.show(self._images, which, pair.real, pair.predictions[which])
-        self.bar.say("Red: only real, green: only predicted, yellow: both, at the contrast of the real layer.")
+        self.bar.say(self._overlay.words)
 
     def exported(self) -> Exported | None:
         """Images and regions to save; None if no region is measured."""
