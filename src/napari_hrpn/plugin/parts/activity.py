@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.utils.progress import progress
 from qtpy.QtCore import QObject
@@ -72,6 +72,6 @@ class _Bar(progress):
         """Show what is done."""
         self.update(done - self.n)
 
-    def display(self, *_: Any) -> None:  # noqa: ANN401 (what tqdm gives)
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002
         """Show the time left."""
         self.events.eta(value=self.left)
