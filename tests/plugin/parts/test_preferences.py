@@ -96,7 +96,7 @@ def test_files_go_to_the_preferred_folder_or_beside_the_slide(preferences, tmp_p
     for gone in (str(tmp_path / "gone"), "out"):
         preferences.output_folder = gone
         assert [folder_beside(slide), preferred_folder()] == [tmp_path / "slides", None]
-        assert sum(gone in words for words in notifications) == 1
+        assert [words.startswith(f"{gone}, the output folder") for words in notifications].count(True) == 1
 
 
 @pytest.mark.parametrize(("level", "logged"), [("info", ["Saved", "Failed"]), (None, ["Failed"]), ("error", [])])

@@ -112,7 +112,7 @@ def test_predict_and_train_come_back_with_their_recipe(qtbot):
     train.fields["recipe"].value = "paper"
     train.fields["epochs"].value = 7
     train.fields["channels"].value = ("nuclei",)
-    qtbot.waitUntil(lambda: remembered("Predict QD") and remembered("Train HRPN"), timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: None not in (remembered("Predict QD"), remembered("Train HRPN")), timeout=WAIT_MS)
     assert opened(SettingsForm).value == PredictionSettings(precision="bf16", core=1024)
     again = opened(TrainingForm)
     assert again.value == replace(recipe_settings("paper"), epochs=7)

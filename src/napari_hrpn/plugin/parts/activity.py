@@ -40,6 +40,10 @@ class Activity(QObject):
         if bar is not None:
             bar.close()
 
+    @property
+    def _is_wanted(self) -> bool:
+        return self._news is not None
+
     def _draw(self) -> None:
         # at each change of a bar, napari handles all waiting events, among which may be news or the end of the work
         if self._is_drawing or self._news is None:
@@ -49,7 +53,7 @@ class Activity(QObject):
         bar = self._bar
         if bar is None or bar.disable:
             bar = self._bar = _Bar(desc=words, total=total, file=io.StringIO())
-        if self._news is None:
+        if not self._is_wanted:
             self.end()
         for change in (partial(bar.resize, total, left), partial(bar.set_description, words), partial(bar.reach, done)):
             if self._bar is bar:
@@ -64,9 +68,7 @@ class _Bar(progress):
 
     def resize(self, total: int, left: str) -> None:
         """Take the total, and the words for the time left, which are shown with the next change."""
-        self.left = left
-        if self.total != total:
-            self.total = total
+        self.left, self.total = left, total
 
     def reach(self, done: int) -> None:
         """Show what is done."""

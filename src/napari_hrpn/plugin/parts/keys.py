@@ -66,7 +66,7 @@ class KeyHint(QObject):
 def _offer_keys() -> None:
     """Register the actions once; a key that has another action already, or that the user has removed, is not bound."""
     chosen = get_settings().shortcuts.shortcuts
-    for name in ACTIONS.keys() - _registered:
+    for name in [name for name in ACTIONS if name not in _registered]:
         _registered.add(name)
         key = coerce_keybinding(ACTIONS[name].key)
         action_manager.register_action(name, _command(name), ACTIONS[name].words, ViewerModel, repeatable=True)
