@@ -77,7 +77,7 @@ def _offer_keys() -> None:
 def _command(name: str) -> Callable[[ViewerModel], None]:
     def act(viewer: ViewerModel) -> None:
         """Do what the widget in view does for this action."""
-        window = viewer.window._qt_window  # type: ignore[attr-defined]
+        window = viewer.window._qt_window
         found = [widget for widget in window.findChildren(DockedWidget) if name in widget.keyed()]
         # a dock behind others in tabs is visible for Qt, but no part of it is
         in_view = [widget for widget in found if not widget.visibleRegion().isEmpty()]

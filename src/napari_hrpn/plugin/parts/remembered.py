@@ -48,7 +48,8 @@ class RememberedForm(QObject):
         self._form.show_options(self._defaults, keep=self._form.fields.keys() - self._names)
 
     def _recall(self) -> None:
-        found, known = remembered(self._name), options(type(self._defaults))
+        kind: type = type(self._defaults)
+        found, known = remembered(self._name), options(kind)
         for name in self._names if isinstance(found, dict) else ():
             if name in found and _is_kind(found[name], known[name]):
                 # a range may have changed since, or a choice may be gone
