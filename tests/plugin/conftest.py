@@ -10,6 +10,7 @@ import tifffile
 
 pytest.importorskip("napari")
 
+from napari.utils.progress import progress
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
@@ -37,6 +38,13 @@ def forms_file(tmp_path, monkeypatch):
     path = tmp_path / "state" / "forms.json"
     monkeypatch.setattr("napari_hrpn.plugin.parts.remembered._file", lambda: path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def ended_activities():
+    """However work ends, napari's activity dock shows nothing of it any more."""
+    yield
+    assert [str(one) for one in progress._all_instances] == []
 
 
 @pytest.fixture
