@@ -40,7 +40,7 @@ def forms_file(tmp_path, monkeypatch):
     return path
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def ended_activities():
     """However work ends, napari's activity dock shows nothing of it any more."""
     yield

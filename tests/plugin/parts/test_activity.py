@@ -110,3 +110,12 @@ def test_the_panel_of_a_run_shows_what_its_bar_shows(qtbot, dock):
     qtbot.waitUntil(lambda: dock.shown() == [expected], timeout=WAIT_MS)
     panel.clear()
     assert dock.shown() == []
+
+
+def test_it_goes_with_its_owner(qtbot, dock):
+    owner = QWidget()
+    activity = Activity(owner)
+    activity.show(1, 5, "Report")
+    qtbot.waitUntil(lambda: len(dock.shown()) == 1, timeout=WAIT_MS)
+    owner.deleteLater()
+    qtbot.waitUntil(lambda: dock.shown() == [], timeout=WAIT_MS)

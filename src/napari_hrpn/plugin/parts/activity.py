@@ -26,6 +26,8 @@ class Activity(QObject):
         self._news: tuple[int, int, str, str] | None = None
         self._is_drawing = False
         self._soon = soon(self, self._draw, _SHOW_MS)
+        # emitted before this child of the owner is deleted
+        owner.destroyed.connect(self.end)
 
     def show(self, done: int, total: int, words: str, left: str = "") -> None:
         """Show soon what is done; a total of 0 is not known yet."""
