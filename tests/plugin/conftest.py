@@ -2,6 +2,7 @@
 
 import gc
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import tifffile
 
 pytest.importorskip("napari")
 
+from napari.utils.progress import progress
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QApplication
 
@@ -20,6 +22,29 @@ def pyramid_folder(tmp_path, monkeypatch):
     """Folder that takes the place of the user's cache of coarse levels."""
     monkeypatch.setattr("napari_hrpn.slides.pyramid_cache.user_cache_path", lambda *_, **__: tmp_path / "cache")
     return tmp_path / "cache" / "pyramids"
+
+
+@pytest.fixture(autouse=True)
+def preferences(monkeypatch):
+    """Preferences of this package, none at first, in the place of those of the user."""
+    stored = SimpleNamespace()
+    monkeypatch.setattr("napari_hrpn.plugin.parts.preferences._stored", lambda: stored)
+    return stored
+
+
+@pytest.fixture(autouse=True)
+def forms_file(tmp_path, monkeypatch):
+    """File of what forms remember, none at first, in the place of that of the user."""
+    path = tmp_path / "state" / "forms.json"
+    monkeypatch.setattr("napari_hrpn.plugin.parts.remembered._file", lambda: path)
+    return path
+
+
+@pytest.fixture
+def ended_activities():
+    """However work ends, napari's activity dock shows nothing of it any more."""
+    yield
+    assert [str(one) for one in progress._all_instances] == []
 
 
 @pytest.fixture

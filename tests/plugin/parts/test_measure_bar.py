@@ -22,7 +22,7 @@ WEIGHTS = st.lists(st.integers(1, 10), min_size=1, max_size=5)
 
 
 @pytest.fixture
-def bar(qtbot):
+def bar(ended_activities, qtbot):
     made = MeasureBar("Measure everything")
     qtbot.addWidget(made)
     made.events = []

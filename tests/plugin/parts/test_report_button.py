@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,8 @@ class SlowReport:
             while True:
                 self.is_begun.set()
                 yield WritingReport(0.5, "patches")
+                # as a step takes time; the thread would queue more than is shown meanwhile
+                time.sleep(0.001)
                 if self.error is not None:
                     raise self.error
         finally:

@@ -72,6 +72,15 @@ def test_tiles_fill_all_levels_and_the_end_is_told(widget, engine, slide_file, r
     assert Path(facts["path"]) == store
     assert slide_of(widget.layer).source == store
     assert open_slide(store).shape == SHAPE
+    (_, opened, _), *_ = slide_layers(open_slide(store))
+    plain = widget.layer.metadata["napari-hrpn"]
+    assert plain == opened["metadata"]["napari-hrpn"]
+    assert (plain["kind"], plain["checkpoint"], plain["digest"], plain["complete"]) == (
+        "prediction",
+        "tiny",
+        widget.checkpoint_form.chosen.digest,
+        True,
+    )
 
 
 def test_the_canvas_shows_a_tile_soon(

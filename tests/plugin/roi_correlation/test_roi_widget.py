@@ -17,6 +17,7 @@ from napari_hrpn.plugin.roi_correlation.exports import settings
 from napari_hrpn.plugin.roi_correlation.region_form import ALL, fitting_size
 from napari_hrpn.plugin.roi_correlation.result_panel import interval_doubt
 from napari_hrpn.plugin.roi_correlation.results import short_names
+from napari_hrpn.plugin.viewer.open_slides import unwrapped
 from support.roi_shapes import box, own_threads
 
 PLACE = {"scale": (0.65, 0.65), "units": ("um", "um")}
@@ -380,7 +381,7 @@ def test_manders_and_costes_are_those_of_the_pixels(drawn, pixels, qtbot):
         assert widget.table.item(number, column).text() == f"{row.colocalization[1].manders_m1:.3f}"
 
 
-def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels, qtbot):
+def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels, qtbot, preferences):
     widget, shapes = drawn
     viewer.layers.selection.active = shapes
     widget.layer_button.native.click()
@@ -403,6 +404,13 @@ def test_the_colocalization_layer_is_red_green_and_yellow(drawn, viewer, pixels,
     assert "GANDA" in layer.name
     # it is no prediction
     assert len(widget.pair_form.pair.predictions) == 2
+    assert widget.message.startswith("Red: only real, green: only predicted, yellow: both")
+    preferences.overlay_colours = "magenta and green"
+    widget.layer_button.native.click()
+    picture = np.asarray(layer.data[0])
+    np.testing.assert_array_equal(picture[..., 2], picture[..., 0])
+    assert picture[..., 0].any()
+    assert widget.message.startswith("Magenta: only real, green: only predicted, white: both")
 
 
 def test_a_refusal_goes_when_its_reason_is_gone(widget, viewer, settled):
@@ -457,3 +465,26 @@ def test_short_names():
     assert short_names(["slide predicted QD", "slide GANDA QD"]) == ("predicted", "GANDA")
     assert short_names(["same", "same"]) == ("same", "same")
     assert short_names(["only one"]) == ("only one",)
+
+
+def test_keys_step_through_the_table_and_show_real_and_predicted_by_turns(drawn, viewer, notifications):
+    widget, shapes = drawn
+    press = unwrapped(viewer).window._qt_viewer.canvas._key_map_handler.press_key
+    widget.table.sortByColumn(0, Qt.SortOrder.DescendingOrder)
+    widget.table.clearSelection()
+    steps = []
+    for key in ("N", "N", "N", "Shift-N"):
+        assert press(key)
+        steps.append(widget.table.picked_index())
+        assert set(shapes.selected_data) == {steps[-1]}
+    assert steps == [1, 0, 1, 0]
+    np.testing.assert_allclose(viewer.scene.camera.center[-2:], np.multiply([149.5, 179.5], 0.65))
+    buttons = widget.pair_form.views.buttons
+    for shown in ("real", "predicted", "real"):
+        assert press("Q")
+        assert [view for view, button in buttons.items() if button.isChecked()] == [shown]
+    assert press("Shift-M")
+    assert widget.bar.is_running
+    viewer.window.remove_dock_widget(widget)
+    assert press("N")
+    assert notifications[-1] == "HRPN: show the next ROI: open the widget ROI correlation first."

@@ -6,13 +6,17 @@ import napari
 import numpy as np
 import pytest
 import zarr
+from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer, Shapes
+from napari.layers._layer_actions import _duplicate_layer
 
+from napari_hrpn import __version__
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.viewer import (
     camera_centre,
     channel_colormaps,
     channel_of,
+    give_pixel_size,
     layers_of,
     placement,
     replace_slide,
@@ -274,3 +278,37 @@ def test_what_is_no_slide_is_refused_in_a_sentence(make_layers, sentence):
     layers = make_layers()
     with pytest.raises(SlideError, match=sentence):
         slide_from_layers(layers, [layer.name for layer in layers] or ["a"])
+
+
+def is_plain(value):
+    return isinstance(value, str | float | bool) or (isinstance(value, list) and all(map(is_plain, value)))
+
+
+def test_a_script_reads_plain_facts_of_a_layer_that_a_copy_and_another_pixel_size_keep():
+    viewer_model, slide = ViewerModel(), make_slide()
+    for layer in map(Layer.create, *zip(*slide_layers(slide), strict=True)):
+        viewer_model.add_layer(layer)
+    facts = viewer_model.layers[1].metadata["napari-hrpn"]
+    assert facts == {
+        "kind": "slide",
+        "version": __version__,
+        "file": "a.ome.tif",
+        "channel": "CD31",
+        "pixel_size_um": [0.5, 0.5],
+    }
+    viewer_model.layers.selection = {viewer_model.layers[1]}
+    _duplicate_layer(viewer_model.layers)
+    copy = viewer_model.layers[2]
+    assert copy.name.endswith("copy")
+    assert copy.metadata["napari-hrpn"] == facts
+    give_pixel_size(viewer_model, slide, (0.25, 2.0))
+    sizes = [layer.metadata["napari-hrpn"]["pixel_size_um"] for layer in viewer_model.layers]
+    assert sizes == [[0.25, 2.0]] * 4
+    assert facts["pixel_size_um"] == [0.5, 0.5]
+    assert all(is_plain(value) for layer in viewer_model.layers for value in layer.metadata["napari-hrpn"].values())
+
+
+def test_plain_facts_without_a_pixel_size_or_a_single_channel_leave_out_what_is_not_known():
+    (layer,) = slide_layers(make_slide(names=("red", "green", "blue"), pixel_size_um=None, is_brightfield=True))
+    facts = layer[1]["metadata"]["napari-hrpn"]
+    assert facts == {"kind": "slide", "version": __version__, "file": "a.ome.tif", "channel": ["red", "green", "blue"]}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QWidget
 
 from napari_hrpn.core.requirements import needs
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.messages import UserError
+from napari_hrpn.plugin.parts.preferences import set_log_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _MOST_OF_WINDOW = 0.4
 _SETTLING_MS = 100
@@ -24,6 +30,11 @@ class DockedWidget(QWidget):
         for need in needs("napari"):
             if need.problem:
                 raise UserError(need.problem)
+        set_log_level()
+
+    def keyed(self) -> Mapping[str, Callable[[], object]]:
+        """What the actions of `parts/keys.py` do here, by their names."""
+        return {}
 
     def sizeHint(self) -> QSize:  # noqa: N802 (Qt's name)
         """Return a size that is wide enough for a readable plot or table."""

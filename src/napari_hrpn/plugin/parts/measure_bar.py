@@ -19,6 +19,7 @@ from qtpy.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout
 from napari_hrpn.analysis import ProbeImage
 from napari_hrpn.core.progress import Progress, Stopped, relayed
 from napari_hrpn.plugin.background import NewestTask
+from napari_hrpn.plugin.parts.activity import Activity
 from napari_hrpn.plugin.parts.messages import PROBLEM, MessagePanel, sentence_of, time_in_words
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class MeasureBar(MessagePanel):
     def __init__(self, tooltip: str) -> None:
         super().__init__()
         self.results = Remembered()
-        self._task = NewestTask()
+        self._task, self._activity = NewestTask(), Activity(self)
         self.measure_button = QPushButton("Measure")
         self.measure_button.setToolTip(tooltip)
         self.cancel_button = QPushButton("Cancel")
@@ -208,6 +209,7 @@ class MeasureBar(MessagePanel):
     def abandon(self) -> None:
         """Stop, emit nothing more and forget all results; for a widget that is about to be deleted."""
         self._task.abandon()
+        self._activity.end()
         self.results.clear()
 
     def known(self, key: Hashable) -> Any:  # noqa: ANN401 (whatever the part returned)
@@ -221,8 +223,9 @@ class MeasureBar(MessagePanel):
             return
         self.bar.setRange(0, _STEPS)
         self.bar.setValue(round(_STEPS * news.share))
-        left = "" if news.seconds_left is None else f", {time_in_words(news.seconds_left)} left"
-        self.bar.setFormat(f"%p %{left}")
+        left = "" if news.seconds_left is None else f"{time_in_words(news.seconds_left)} left"
+        self.bar.setFormat(", ".join(filter(None, ["%p %", left])))
+        self._activity.show(self.bar.value(), _STEPS, news.words, left)
         if self.cancel_button.isEnabled():
             self.say(f"{news.words} …")
 
@@ -235,6 +238,7 @@ class MeasureBar(MessagePanel):
         self._stopped(False)
 
     def _stopped(self, is_complete: bool) -> None:
+        self._activity.end()
         self._show_state()
         self.ended.emit(is_complete)
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.forms import stacked
+from napari_hrpn.plugin.parts.keys import BY_TURNS, MEASURE, KeyHint
 from napari_hrpn.plugin.parts.measure_bar import MeasureBar
 from napari_hrpn.plugin.parts.messages import UserError
 from napari_hrpn.plugin.parts.pair_form import PairForm
@@ -68,6 +69,7 @@ class MeasuringWidget(DockedWidget):
         self.pair_form = PairForm(viewer)
         self.tissue = Tissue(viewer)
         self.bar = MeasureBar(tooltip)
+        KeyHint(self.bar.measure_button, MEASURE)
         self.report = ReportBar(viewer, self.pair_form, self.tissue, self.reported_rois, self._choices)
         self.mouse = ViewerMouse(viewer)
         self._soon = soon(self, self._refresh)
@@ -80,6 +82,10 @@ class MeasuringWidget(DockedWidget):
     def parts(self) -> list[Part]:
         """Parts of the measurement of the current choice."""
         raise NotImplementedError
+
+    def keyed(self) -> Mapping[str, Callable[[], object]]:
+        """What the keys do."""
+        return {MEASURE: self.measure, BY_TURNS: self.pair_form.views.take_turns}
 
     def show_known(self) -> None:
         """Show the results of the parts that are known, and nothing else."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,7 @@ _Result = TypeVar("_Result")
 TEXT, QUIET, _WARNING, PROBLEM = "text", "quiet", "warning", "problem"
 ON_DARK: Final = {TEXT: "#f0f1f2", QUIET: "#a3a7ae", _WARNING: "#e3b617", PROBLEM: "#ff8f85"}
 ON_LIGHT: Final = {TEXT: "#1e1e21", QUIET: "#63666b", _WARNING: "#775400", PROBLEM: "#b00012"}
+_LOG = logging.getLogger(__name__)
 WARNING_MARK = "⚠"
 
 
@@ -88,7 +90,9 @@ class MessagePanel(QWidget):
         self.message_label = ToneLabel(TEXT)
 
     def say(self, sentence: str, tone: str = TEXT) -> None:
-        """Show a sentence."""
+        """Show a sentence, and log it."""
+        if sentence and sentence != self.message:
+            _LOG.log(logging.WARNING if tone == PROBLEM else logging.INFO, sentence)
         self.message = sentence
         self.message_label.say(sentence, tone)
 

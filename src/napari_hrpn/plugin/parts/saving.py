@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_hrpn.core.plain_text import NOT_IN_FILE_NAMES, csv_cell, no_device
+from napari_hrpn.plugin.parts.preferences import preferred_folder
 from napari_hrpn.reports import number, plain_text
 from napari_hrpn.slides import Location
 from napari_hrpn.slides.writers.output_path import partial_output
@@ -108,7 +109,9 @@ TABLES = "CSV (*.csv)"
 
 
 def folder_beside(source: Location | None) -> Path:
-    """Folder of a slide's file, if it is local and writable; else the user's documents folder."""
+    """Folder of the preferences; else that of the slide's file, if it is local and writable; else the documents."""
+    if (folder := preferred_folder()) is not None:
+        return folder
     if isinstance(source, Path) and source.is_absolute():
         beside = source.parent
         if beside.is_dir() and os.access(beside, os.W_OK):

@@ -13,6 +13,7 @@ import numpy as np
 from qtpy.QtCore import QObject, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
+from napari_hrpn.plugin.parts.keys import BY_TURNS, KeyHint
 from napari_hrpn.plugin.viewer import pixel_shape, placement
 from napari_hrpn.plugin.viewer.views import VIEWS, ComparedView, View, can_show, compared_view
 
@@ -32,6 +33,7 @@ _TOOLTIPS: dict[View, str] = {
     "overlay": "Show the real probe and the prediction on top of each other, without the other stains",
     "difference": "Show predicted minus real: orange where the prediction is brighter, blue where the real probe is",
 }
+_BY_TURNS: tuple[View, View] = ("real", "predicted")
 _AGAIN = "\nPress again to bring back what was visible before"
 
 
@@ -55,6 +57,8 @@ class ViewButtons(QWidget):
             button.clicked.connect(lambda checked, view=view: self._press(view, checked))
             self.buttons[view] = button
             row.addWidget(button)
+        for view in _BY_TURNS:
+            KeyHint(self.buttons[view], BY_TURNS)
         self._view.changed.connect(self.refresh)
         self.refresh()
 
@@ -66,6 +70,12 @@ class ViewButtons(QWidget):
         for view, button in self.buttons.items():
             button.setChecked(view == self._view.shown)
             button.setEnabled(button.isChecked() or can_show(view, real, predicted))
+
+    def take_turns(self) -> None:
+        """Show the real probe alone; if it is shown alone already, the prediction."""
+        real, predicted = _BY_TURNS
+        shown = None if self._view is None else self._view.shown
+        self.buttons[predicted if shown == real else real].click()
 
     def shut_down(self) -> None:
         """Restore the visibility of layers before the widget is deleted; a second call does nothing."""

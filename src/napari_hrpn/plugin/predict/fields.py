@@ -12,9 +12,10 @@ from psygnal import Signal
 from qtpy.QtWidgets import QFileDialog
 
 from napari_hrpn.plugin.background import NewestTask, once
-from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
+from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices, folder_of_recent
 from napari_hrpn.plugin.parts.forms import align_titles, combo_box, field_row
 from napari_hrpn.plugin.parts.messages import QUIET, ToneLabel, UserError, sentence_of
+from napari_hrpn.plugin.parts.remembered import RememberedForm
 from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.predict.job import IN_SHAPES, IN_VIEW, read_checkpoint, read_study
 from napari_hrpn.settings import PredictionSettings
@@ -168,7 +169,7 @@ class CheckpointField:
 
     def _ask(self) -> None:
         names, _ = QFileDialog.getOpenFileNames(
-            self.box.native, "Checkpoints", "", "Checkpoints (*.safetensors);;All files (*)"
+            self.box.native, "Checkpoints", folder_of_recent(), "Checkpoints (*.safetensors);;All files (*)"
         )
         if names:
             self.add(names)
@@ -236,6 +237,7 @@ class SettingsForm(ProcessorForm):
         self.fields["resample"].tooltip += "\nTicked automatically if the two differ by more than 5 %"
         self.warning_label = ToneLabel()
         self.native.layout().insertWidget(len(self), self.warning_label)
+        self.remembered = RememberedForm(self, "Predict QD", ("precision", "core", "halo", "output"))
 
     def offer_comparison(self, members: Sequence[Checkpoint]) -> None:
         """Offer to show where the slide is unlike the training, if all networks have the features of theirs."""

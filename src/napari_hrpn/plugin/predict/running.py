@@ -12,12 +12,12 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from napari_hrpn.plugin.background import BackgroundRun
 from napari_hrpn.plugin.predict.job import PredictionProgress, predict
 from napari_hrpn.plugin.viewer import (
-    KEY,
     UNLIKE_TRAINING,
     LiveLevels,
     Plane,
     add_hatch,
     camera_centre,
+    described,
     is_prediction,
     like_training,
     pixel_shape,
@@ -143,7 +143,7 @@ class RunningPrediction(QObject):
             colormap=facts["colour"],
             blending="additive",
             contrast_limits=(0.0, 1.0),
-            metadata={KEY: {"prediction": facts}},
+            metadata=self._described(facts),
         )
         return layer
 
@@ -163,13 +163,20 @@ class RunningPrediction(QObject):
 
     def _again(self, layer: Image) -> Image:
         layer.data = self._levels.layer_data()["data"]
-        layer.metadata = {**layer.metadata, KEY: {"prediction": self._facts()}}
+        layer.metadata = {**layer.metadata, **self._described(self._facts())}
         return layer
+
+    def _described(self, facts: dict[str, object], **opened: object) -> dict[str, object]:
+        size = self.job.slide.pixel_size_um
+        sized = {} if size is None else {"pixel_size_um": list(size)}
+        channel = predicted_name(self.job.read.checkpoint.card.target)
+        return described({"prediction": facts, **opened}, channel=channel, **sized)
 
     def _facts(self) -> dict[str, object]:
         return {
             "path": str(self.job.store),
             "checkpoint": self.job.read.checkpoint.card.title,
+            "digest": self.job.request["checkpoint"],
             "colour": colour_in_folder(self.job.store, self.job.request),
             "slide": self.job.request["slide"],
             "complete": False,
@@ -210,7 +217,7 @@ class RunningPrediction(QObject):
         self._stop_following()
         facts = {**prediction_facts(self.layer), "complete": report.complete, "report": report}
         opened = {} if slide is None else {"slide": slide, "channel": 0}
-        self.layer.metadata = {**self.layer.metadata, KEY: {"prediction": facts, **opened}}
+        self.layer.metadata = {**self.layer.metadata, **self._described(facts, **opened)}
         self._draw_all()
         if report.complete:
             remove_hatch(self._viewer, self.layer)

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.forms import FolderField, field_row, form_rows
+from napari_hrpn.plugin.parts.keys import BY_TURNS
 from napari_hrpn.plugin.parts.messages import (
     PROBLEM,
     TEXT,
@@ -39,6 +40,8 @@ from napari_hrpn.settings.networks import SYNTHETIC
 from napari_hrpn.slides import SlideError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from napari.layers import Image
 
     from napari_hrpn.inference import Device, PredictionReport
@@ -78,7 +81,7 @@ class PredictWidget(DockedWidget):
         self.cancel_button = PushButton(
             text="Cancel", tooltip="Stop now; finished tiles are kept, and Predict resumes from them", enabled=False
         )
-        self.progress_panel = ProgressPanel("Finished tiles of the region")
+        self.progress_panel = ProgressPanel("Predict QD", "Finished tiles of the region")
         self.view_buttons = ViewButtons(viewer, self._compared)
         self._lay_out()
         self._connect()
@@ -95,6 +98,10 @@ class PredictWidget(DockedWidget):
     def message(self) -> str:
         """The last message to the user."""
         return self.progress_panel.message
+
+    def keyed(self) -> Mapping[str, Callable[[], object]]:
+        """What the keys do."""
+        return {BY_TURNS: self.view_buttons.take_turns}
 
     def use_checkpoint(self, path: str | Path) -> None:
         """Predict with a checkpoint file from now on."""
@@ -134,6 +141,7 @@ class PredictWidget(DockedWidget):
         self.view_buttons.shut_down()
         if self._running is not None:
             self._running.abandon()
+            self.progress_panel.activity.end()
             if self.parent() is None:
                 show_info(words_of_the_end(self._running.progress, self._running.job.store.name))
             self._running = None
@@ -325,6 +333,7 @@ class PredictWidget(DockedWidget):
     def _ended(self) -> None:
         self._running = None
         panel = self.progress_panel
+        panel.activity.end()
         if panel.bar.maximum() == 0:
             panel.clear()
         # the time left is removed from the numbers

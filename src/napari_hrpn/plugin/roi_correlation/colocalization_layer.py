@@ -1,4 +1,4 @@
-"""Co-localisation as one colour layer: real in red, predicted in green, yellow where they agree.
+"""Co-localisation as one colour layer: real in red or magenta, predicted in green, yellow or white where they agree.
 
 Only the part in view is computed. A single layer keeps the colours of other layers from mixing with it.
 """
@@ -12,6 +12,7 @@ from napari.layers import Labels, Shapes
 from qtpy.QtCore import QObject
 
 from napari_hrpn.plugin.background import soon
+from napari_hrpn.plugin.parts.preferences import preferred
 from napari_hrpn.plugin.viewer import layer_name, placement
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_hrpn.plugin.parts.selection import ComparedChannel
 
 _CONTRAST_MS = 150
+_MAGENTA = "magenta and green"
 
 
 class ColocalizationLayer(QObject):
@@ -33,15 +35,23 @@ class ColocalizationLayer(QObject):
         self._viewer = viewer
         self._real: Image | None = None
         self.layer: Image | None = None
+        self._is_magenta = False
         self._levels: list[tuple[da.Array, da.Array]] = []
         # the slider of the contrast moves in many small steps
         self._soon = soon(self, self._update, _CONTRAST_MS)
+
+    @property
+    def words(self) -> str:
+        """Meaning of the colours."""
+        real, both = ("Magenta", "white") if self._is_magenta else ("Red", "yellow")
+        return f"{real}: only real, green: only predicted, {both}: both, at the contrast of the real layer."
 
     def show(self, images: RoiImages, which: int, real: ComparedChannel, predicted: ComparedChannel) -> None:
         """Show a prediction with the real channel, in a new layer or in the existing one."""
         if self.layer is not None and (self.layer not in self._viewer.layers or self._real is not real.layer):
             self.shut_down()
         self._levels = [(level.arrays[0], level.arrays[1 + which]) for level in images.levels]
+        self._is_magenta = preferred("overlay_colours") == _MAGENTA
         name = layer_name("co-localisation", f"{real.name} × {predicted.name}")
         if self.layer is not None:
             self.layer.name = name
@@ -76,7 +86,7 @@ class ColocalizationLayer(QObject):
     def _pictures(self) -> Any:  # noqa: ANN401 (an array, or a list of them)
         assert self._real is not None
         low, high = map(float, self._real.contrast_limits)
-        pictures = [_red_and_green(real, predicted, low, high) for real, predicted in self._levels]
+        pictures = [_two_colours(real, predicted, low, high, self._is_magenta) for real, predicted in self._levels]
         return pictures if len(pictures) > 1 else pictures[0]
 
 
@@ -91,7 +101,7 @@ def add_below_regions(viewer: napari.Viewer, data: Any, **attributes: Any) -> Im
     return layer
 
 
-def _red_and_green(real: da.Array, predicted: da.Array, low: float, high: float) -> da.Array:
+def _two_colours(real: da.Array, predicted: da.Array, low: float, high: float, is_magenta: bool) -> da.Array:
     """A colour picture of two channels at one contrast."""
     import dask.array as da
 
@@ -103,4 +113,4 @@ def _red_and_green(real: da.Array, predicted: da.Array, low: float, high: float)
 
     channels = da.core.unify_chunks(real, "yx", predicted, "yx")[1]
     red, green = (channel.map_blocks(bright, dtype=np.uint8, meta=np.empty((0, 0), np.uint8)) for channel in channels)
-    return da.stack([red, green, da.zeros_like(red)], axis=-1).rechunk({2: 3})
+    return da.stack([red, green, red if is_magenta else da.zeros_like(red)], axis=-1).rechunk({2: 3})

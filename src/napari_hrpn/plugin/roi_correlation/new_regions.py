@@ -21,6 +21,7 @@ from napari_hrpn.analysis import random_rois
 from napari_hrpn.core import Box
 from napari_hrpn.plugin.background import NewestTask, once
 from napari_hrpn.plugin.parts.messages import sentence_of
+from napari_hrpn.plugin.roi_correlation.autosave import RoiAutosave
 from napari_hrpn.plugin.roi_correlation.regions import name_last
 from napari_hrpn.plugin.roi_correlation.results import Origin
 from napari_hrpn.plugin.viewer import placement
@@ -68,6 +69,9 @@ class RoiMaker(QObject):
         self._files: WeakKeyDictionary[Layer, str] = WeakKeyDictionary()
         # settings of the random regions of each layer, by their boxes
         self._random: WeakKeyDictionary[Layer, dict[Box, RandomRois]] = WeakKeyDictionary()
+        self.autosave = RoiAutosave(viewer, form.region_layers)
+        self.autosave.found.connect(form.offer_autosaved)
+        form.autosaved_button.changed.connect(self._import_autosaved)
         self._tissue.changed.connect(self._tissue_changed)
         form.draw_button.changed.connect(self.draw)
         form.import_button.changed.connect(self._ask_for_file)
@@ -82,6 +86,7 @@ class RoiMaker(QObject):
         """Make regions on another slide from now on."""
         self.abandon()
         self._real = real
+        self.autosave.set_real(real)
         self._form.random_form.use_slide(None if real is None else real.slide)
 
     def origin(self, listed: ListedRoi, shape: tuple[int, int]) -> Origin:
@@ -116,6 +121,8 @@ class RoiMaker(QObject):
             annotations, note = imported
             layer = imported_layer(annotations, path.stem, real.layer, real.slide.shape, self._viewer)
             self._files[layer] = path.name
+            if path == self._form.autosaved:
+                self.autosave.go_on_with(path)
             self._form.choose(layer)
             number = sum(one.kind == "include" for one in annotations)
             self._bar.say(f"{number} {'region' if number == 1 else 'regions'} imported. {note}".strip())
@@ -147,7 +154,8 @@ class RoiMaker(QObject):
         )
 
     def abandon(self) -> None:
-        """Stop reading and placing regions, and show nothing more of it."""
+        """Stop reading, placing and saving regions, and show nothing more of it."""
+        self.autosave.stop()
         self._task.abandon()
         self._wants_random = False
 
@@ -175,6 +183,11 @@ class RoiMaker(QObject):
 
     def _refuse(self, error: BaseException) -> None:
         self._bar.refuse(sentence_of(error))
+
+    def _import_autosaved(self) -> None:
+        path = self._form.autosaved
+        if path is not None:
+            self.import_regions(path)
 
     def _ask_for_file(self) -> None:
         name, _ = QFileDialog.getOpenFileName(self._form, "Regions to import", "", _GEOJSON)

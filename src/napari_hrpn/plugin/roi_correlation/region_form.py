@@ -16,6 +16,8 @@ from napari_hrpn.plugin.viewer import KEY
 from napari_hrpn.plugin.viewer.layer_watcher import RegionLayers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari
 
     from napari_hrpn.slides import Slide
@@ -43,9 +45,12 @@ class RoiForm(QWidget):
             text="Import…", tooltip="Import regions from GeoJSON, as QuPath exports it, into a new layer"
         )
         self.restore_button = PushButton(text="Restore", visible=False)
+        self.autosaved: Path | None = None
+        self.autosaved_button = PushButton(text="Autosaved", visible=False)
         self.random_form = _RandomForm()
         self.note_label = ToneLabel(TEXT)
-        row = field_row("", [self.layer_box, self.draw_button, self.import_button, self.restore_button])
+        buttons = self.draw_button, self.import_button, self.restore_button, self.autosaved_button
+        row = field_row("", [self.layer_box, *buttons])
         row.native.setToolTip(_LAYER_TIP)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -102,6 +107,12 @@ class RoiForm(QWidget):
         """Show the button that restores deleted regions, if there are any."""
         self.restore_button.visible = count > 0
         self.restore_button.tooltip = f"Restore the {'region' if count == 1 else f'{count} regions'} deleted last"
+
+    def offer_autosaved(self, path: Path | None) -> None:
+        """Show the button that imports the regions of an earlier session, if there are any."""
+        self.autosaved, self.autosaved_button.visible = path, path is not None
+        if path is not None:
+            self.autosaved_button.tooltip = f"Import the regions of an earlier session of this slide:\n{path}"
 
     def shut_down(self) -> None:
         """Disconnect from the viewer."""

@@ -16,6 +16,8 @@ from qtpy.QtWidgets import QAbstractItemView, QTableWidgetItem
 
 from napari_hrpn.analysis import Colocalization, Manders, MeanAndSd, RandomRois, RoiMeasurement, mean_and_sd
 from napari_hrpn.analysis.metrics import ROI, ROI_COLOCALIZATION, ROI_DIFFERENCE, ROI_FILE, ROI_FIRST, metrics_in
+from napari_hrpn.plugin.parts.keys import NEXT_ROI, PREVIOUS_ROI, KeyHint
+from napari_hrpn.plugin.parts.runs import push_button
 from napari_hrpn.plugin.parts.saving import NumbersTable
 from napari_hrpn.plugin.roi_correlation.regions import ListedRoi
 from napari_hrpn.reports import number
@@ -149,6 +151,13 @@ class RoiTable(NumbersTable):
         self.more_box = CheckBox(
             text="More columns", tooltip="Show all numbers of each region; saved files always have them"
         )
+        self.keyed = {PREVIOUS_ROI: self.show_previous, NEXT_ROI: self.show_next}
+        self.step_buttons = [
+            push_button("◀", "Show the region of the row above", self.show_previous),
+            push_button("▶", "Show the region of the row below", self.show_next),
+        ]
+        for button, action in zip(self.step_buttons, self.keyed, strict=True):
+            KeyHint(button, action)
         self.setToolTip(
             "One row for each region; click a column's name to sort, double-click a row to centre the view on it"
         )
@@ -190,6 +199,21 @@ class RoiTable(NumbersTable):
                 self.setCurrentItem(item, select)
                 self.scrollToItem(item)
         self.blockSignals(was_blocked)
+
+    def show_next(self) -> None:
+        """Select the row below, or the first one, and centre the view on its region."""
+        self._step(1)
+
+    def show_previous(self) -> None:
+        """Select the row above, or the last one, and centre the view on its region."""
+        self._step(-1)
+
+    def _step(self, rows: int) -> None:
+        count, chosen = self.rowCount(), self.selectedItems()
+        if count:
+            row = (chosen[0].row() + rows) % count if chosen else min(0, rows) % count
+            self.selectRow(row)
+            self.centred.emit(self.selectedItems()[0].data(_INDEX))
 
     def picked_index(self) -> int | None:
         """Number of the region whose row is selected."""

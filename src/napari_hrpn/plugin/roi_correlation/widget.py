@@ -31,7 +31,7 @@ from napari_hrpn.plugin.roi_correlation.result_panel import ResultPanel
 from napari_hrpn.plugin.roi_correlation.results import RoiRow, RoiTable, short_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from napari_hrpn.analysis import RoiImages, RoiMeasurement
     from napari_hrpn.plugin.parts.measure_bar import Part
@@ -67,7 +67,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         self.table = RoiTable()
         self.layer_button = PushButton(
             text="Co-localisation layer",
-            tooltip="Show real in red and predicted in green, yellow where they agree, as one layer",
+            tooltip="Show real and predicted in two colours, which add up where they agree, as one layer",
         )
         self._rois = FollowedRegions(viewer, self.roi_form.region_layers)
         self.maker = RoiMaker(viewer, self.roi_form, self.tissue, self.bar, self.reported_rois)
@@ -108,6 +108,10 @@ class RoiCorrelationWidget(MeasuringWidget):
             raise UserError("There is no region to measure: draw one first.")
         return [colocalization_part(images, listed) for listed in regions]
 
+    def keyed(self) -> Mapping[str, Callable[[], object]]:
+        """What the keys do."""
+        return {**super().keyed(), **self.table.keyed}
+
     def plots(self) -> Sequence[Plot]:
         """The density."""
         return (self.panel.plot,)
@@ -129,13 +133,13 @@ class RoiCorrelationWidget(MeasuringWidget):
         self._show_table_soon()
 
     def show_colocalization_layer(self) -> None:
-        """Show real in red and predicted in green."""
+        """Show real and predicted in the two colours of the preferences."""
         pair, which = self._pair, self.panel.which
         if pair is None or self._images is None:
             self.bar.say(self.pair_form.problem or "")
             return
         self._overlay.show(self._images, which, pair.real, pair.predictions[which])
-        self.bar.say("Red: only real, green: only predicted, yellow: both, at the contrast of the real layer.")
+        self.bar.say(self._overlay.words)
 
     def exported(self) -> Exported | None:
         """Images and regions to save; None if no region is measured."""
@@ -184,7 +188,7 @@ class RoiCorrelationWidget(MeasuringWidget):
         ]
         save = save_button(actions)
         save.setToolTip("Save the table, the figure or the regions; the settings are saved in a file beside them")
-        below = side_by_side(self.table.more_box.native, save)
+        below = side_by_side(side_by_side(self.table.more_box.native, side_by_side(*self.table.step_buttons)), save)
         layers = side_by_side(self.layer_button.native, self.calibrator.button.native)
         results = self.table, below, layers, self.panel.summary_label
         self.lay_out((self.pair_form, self.roi_form, *self.panel.widgets, *results))

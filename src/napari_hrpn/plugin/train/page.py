@@ -47,7 +47,7 @@ class TrainingProgress(ProgressPanel):
 
     def __init__(self) -> None:
         self.epoch_bar = QProgressBar()
-        super().__init__("Batches of this epoch; before the first epoch, the cutting of patches")
+        super().__init__("Train HRPN", "Batches of this epoch; before the first epoch, the cutting of patches")
         self.epoch_bar.setToolTip("Finished epochs")
         self.warning_label, self.quality_label = ToneLabel(), ToneLabel()
         for row, widget in ((0, self.epoch_bar), (3, self.quality_label), (4, self.warning_label)):
@@ -68,6 +68,9 @@ class TrainingProgress(ProgressPanel):
         show_bar(self.epoch_bar, report.epoch - 1, report.epochs, f"epoch {report.epoch} of {report.epochs}")
         numbers = _pace(report.seconds_left, report.seconds, report.patches_per_second)
         self.show_progress(report.step, report.steps, "batch %v of %m", numbers)
+        words = f"{self.title}: {self.epoch_bar.text()}, {self.bar.text()}"
+        done = (report.epoch - 1) * report.steps + report.step
+        self.activity.show(done, report.epochs * report.steps, words, numbers)
 
     def show_epoch(self, report: EpochReport) -> None:
         """Show the end of an epoch."""

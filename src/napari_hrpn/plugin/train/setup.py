@@ -19,6 +19,7 @@ from napari_hrpn.plugin.parts.checkpoint_choices import CheckpointChoices
 from napari_hrpn.plugin.parts.forms import FolderField, form_rows
 from napari_hrpn.plugin.parts.messages import UserError, breakable, sentence_of, time_in_words
 from napari_hrpn.plugin.parts.quality_check import QualityLook, warnings_of_slides, without_size
+from napari_hrpn.plugin.parts.remembered import RememberedForm
 from napari_hrpn.plugin.parts.runs import ProcessorForm
 from napari_hrpn.plugin.parts.saving import folder_beside
 from napari_hrpn.plugin.train.job import RunFolderState, TrainingJob, look_ahead
@@ -43,6 +44,11 @@ _ADVANCED = (
 )
 # another recipe does not change these fields, which do not depend on it
 _KEPT = ("channels", "start", "freeze", "branches", "max_minutes", "device", "seed", "devices")
+
+_REMEMBERED = (
+    *("model", "recipe", "epochs", "batch", "max_minutes", "pixel_um", "patch_px", "learning_rate", "upsampling"),
+    *("scaling", "gain", "offset", "minimum_overlap", "minimum_tissue", "seed", "precision"),
+)
 
 
 class TrainingSetup(QWidget):
@@ -233,6 +239,8 @@ class TrainingForm(ProcessorForm):
             self.fields[name].changed.disconnect()
             self.fields[name].changed.connect(self._take_recipe)
         self.fields["device"].changed.connect(self._show_devices)
+        # the recipe comes first: it fills in the other fields
+        self.remembered = RememberedForm(self, "Train HRPN", _REMEMBERED)
 
     def set_most_devices(self, most_devices: Mapping[str, int]) -> None:
         """Set how many devices can train together, by the name of the first; the fastest device comes first."""

@@ -112,6 +112,7 @@ class TrainWidget(DockedWidget):
         self._reading.abandon()
         self.setup.shut_down()
         self._theme.stop()
+        self.progress.activity.end()
         if self.is_running:
             self._run.abandon()
             if self.parent() is None and self.page.folder is not None:

@@ -1,10 +1,11 @@
 """Slides and predictions that are open in the viewer, and the names of predictions.
 
-``layer.metadata["napari_hrpn"]`` describes what a layer shows: "slide" and "channel" of a layer made from a slide;
-"prediction", a dictionary, in the layer of a prediction: "path" of its folder, title of its "checkpoint", "colour" in
-curves and tables, fingerprint of its "slide", whether it is "complete", where it is "finished", the "report" of the
-run that made it, "calibrated" in the layer of a calibrated prediction, and "helper" in a layer that only illustrates
-it, such as a hatch.
+``layer.metadata["napari-hrpn"]`` has plain facts for scripts, which `docs/napari.md` lists.
+``layer.metadata["napari_hrpn"]`` has the objects that this package needs: "slide" and "channel" of a layer made from a
+slide; "prediction", a dictionary, in the layer of a prediction: "path" of its folder, title of its "checkpoint" and
+its "digest", "colour" in curves and tables, fingerprint of its "slide", whether it is "complete", where it is
+"finished", the "report" of the run that made it, "calibrated" in the layer of a calibrated prediction, and "helper" in
+a layer that only illustrates it, such as a hatch.
 """
 
 from __future__ import annotations
@@ -12,21 +13,41 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari_hrpn import __version__
 from napari_hrpn.core.plain_text import NOT_IN_FILE_NAMES
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.slides import Slide, slide_name
 from napari_hrpn.slides.channel_roles import predicted_name
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     import napari
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-KEY = "napari_hrpn"
+KEY, FACTS = "napari_hrpn", "napari-hrpn"
 _LONGEST_TITLE, _LONGEST_BYTES = 40, 60
 _Thing = TypeVar("_Thing")
+
+
+def described(about: Mapping[str, Any], **facts: Any) -> dict[str, Any]:  # noqa: ANN401 (texts, numbers and lists)
+    """Metadata of a layer: what this package needs, and plain facts of it for scripts, with further ones."""
+    prediction, slide = about.get("prediction", {}), about.get("slide")
+    plain: dict[str, Any] = {"kind": "slide", "version": __version__}
+    if slide is not None:
+        names, index = list(slide.channel_names), about.get("channel")
+        plain |= {"file": str(slide.source), "channel": names if index is None else names[index]}
+        plain |= {"pixel_size_um": list(slide.pixel_size_um)} if slide.pixel_size_um else {}
+    if prediction:
+        kind = "calibrated" if "calibrated" in prediction else "prediction"
+        plain |= {"kind": prediction.get("helper", kind), **_facts_in(prediction, "checkpoint", "digest", "complete")}
+        plain |= {"file": prediction["path"]} if "path" in prediction else {}
+    return {KEY: dict(about), FACTS: {**plain, **facts}}
+
+
+def _facts_in(prediction: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: prediction[name] for name in names if name in prediction}
 
 
 def slide_of(layer: Layer) -> Slide | None:
@@ -118,7 +139,7 @@ def slide_label(slide: Slide) -> str:
 
 def replace_slide(layer: Layer, slide: Slide) -> None:
     """Give a layer the same slide from another source, such as a cache."""
-    layer.metadata[KEY] = {**_metadata(layer), "slide": slide}
+    layer.metadata.update(described({**_metadata(layer), "slide": slide}))
 
 
 def give_pixel_size(viewer: ViewerModel, slide: Slide, size_um: tuple[float, float]) -> None:

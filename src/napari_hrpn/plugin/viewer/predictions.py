@@ -11,8 +11,8 @@ import numpy as np
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.viewer.layer_coordinates import coarse_placement, pixel_shape, placement
 from napari_hrpn.plugin.viewer.open_slides import (
-    KEY,
     channel_of,
+    described,
     imaged_slides_in,
     is_calibrated,
     layer_name,
@@ -187,7 +187,7 @@ def add_hatch(viewer: ViewerModel, predicted: Image, clear: RegionMask, kind: st
         name=layer_name(kind, predicted.name),
         rgb=True,
         blending="translucent_no_depth",
-        metadata={KEY: {"prediction": {**prediction_facts(predicted), "helper": kind}}},
+        metadata=described({"prediction": {**prediction_facts(predicted), "helper": kind}}),
     )
     viewer.layers.selection = selected
 

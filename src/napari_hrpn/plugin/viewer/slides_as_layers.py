@@ -12,7 +12,14 @@ import numpy as np
 
 from napari_hrpn.analysis import calibrated
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape
-from napari_hrpn.plugin.viewer.open_slides import KEY, layer_name, prediction_name, slide_of, slide_title
+from napari_hrpn.plugin.viewer.open_slides import (
+    KEY,
+    described,
+    layer_name,
+    prediction_name,
+    slide_of,
+    slide_title,
+)
 from napari_hrpn.settings.prediction import CELL_PX
 from napari_hrpn.slides import (
     RegionMask,
@@ -66,7 +73,7 @@ def slide_layers(
     }
     if slide.is_brightfield and len(slide.channel_names) == 3 and live is None:
         colours = level_data([level.transpose(1, 2, 0).rechunk({2: 3}) for level in slide.levels])
-        about = {"name": title, "rgb": True, "metadata": {KEY: {"slide": slide, "channel": None}}}
+        about = {"name": title, "rgb": True, "metadata": described({"slide": slide, "channel": None})}
         return [(colours.pop("data"), {**colours, **shared, **about}, "image")]
     limits = contrast_limits(slide) if limits is None else limits
     colormaps = channel_colormaps(slide.channel_names)
@@ -80,7 +87,7 @@ def slide_layers(
             "blending": "additive",
             "colormap": colormaps[channel],
             "contrast_limits": limits[channel],
-            "metadata": {KEY: {"slide": slide, "channel": channel}},
+            "metadata": described({"slide": slide, "channel": channel}),
         }
         layers.append((data.pop("data"), {**data, **shared, **about}, "image"))
     if is_one_prediction(slide):
@@ -102,7 +109,7 @@ def uncertainty_attributes(prediction: str, facts: dict[str, Any]) -> dict[str, 
         "colormap": "viridis",
         "blending": "translucent_no_depth",
         "visible": False,
-        "metadata": {KEY: {"prediction": {**facts, "helper": UNCERTAINTY}}},
+        "metadata": described({"prediction": {**facts, "helper": UNCERTAINTY}}),
     }
 
 
@@ -112,8 +119,8 @@ def calibrated_layer(prediction: Slide, calibration: Calibration, *, title: str 
     shown = attributes["metadata"][KEY]
     # without "path", by which the layer of the prediction itself is found
     facts = {name: fact for name, fact in shown.get("prediction", {}).items() if name not in ("path", "finished")}
-    shown["prediction"] = {**facts, "calibrated": True}
-    return data, {**attributes, "name": layer_name(CALIBRATED, attributes["name"])}, kind
+    about = described({**shown, "prediction": {**facts, "calibrated": True}})
+    return data, {**attributes, "name": layer_name(CALIBRATED, attributes["name"]), "metadata": about}, kind
 
 
 def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
@@ -124,6 +131,7 @@ def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
     facts = {
         "path": str(slide.source),
         "checkpoint": record.title,
+        "digest": record.checkpoint,
         "colour": record.colour,
         "slide": record.slide,
         "complete": record.complete,
@@ -136,7 +144,7 @@ def _prediction_attributes(slide: Slide, title: str) -> dict[str, Any]:
     return {
         "name": prediction_name(title, slide.channel_names[0], record.title),
         "colormap": record.colour,
-        "metadata": {KEY: {"slide": slide, "channel": 0, "prediction": facts}},
+        "metadata": described({"slide": slide, "channel": 0, "prediction": facts}),
     }
 
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, Signal
 
 from napari_hrpn.plugin.background import soon
 from napari_hrpn.plugin.viewer.layer_coordinates import pixel_shape, placement
-from napari_hrpn.plugin.viewer.open_slides import KEY, layer_name, prediction_facts, unwrapped
+from napari_hrpn.plugin.viewer.open_slides import described, layer_name, prediction_facts, unwrapped
 from napari_hrpn.plugin.viewer.predictions import finished_part, hatch_of, share_contrast
 from napari_hrpn.plugin.viewer.pyramids import Plane
 from napari_hrpn.plugin.viewer.slides_as_layers import level_data
@@ -211,7 +211,7 @@ def _difference_layer(real: Image, predicted: Image) -> dict[str, Any]:
         "colormap": Colormap(_COLORMAP, name="predicted minus real"),
         "contrast_limits": (-reach, reach),
         "blending": "translucent",
-        "metadata": {KEY: {"prediction": {**prediction_facts(predicted), "helper": "difference"}}},
+        "metadata": described({"prediction": {**prediction_facts(predicted), "helper": "difference"}}),
     }
 
 

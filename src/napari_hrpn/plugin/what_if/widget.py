@@ -16,6 +16,7 @@ from napari_hrpn.plugin.parts.docked_widget import DockedWidget, scrolling
 from napari_hrpn.plugin.parts.forms import NO_CHOICE, combo_box, field_row, form_rows, offer, stacked
 from napari_hrpn.plugin.parts.messages import PROBLEM, ToneLabel, UserError, sentence_of
 from napari_hrpn.plugin.parts.options_form import OptionsForm
+from napari_hrpn.plugin.parts.remembered import RememberedForm
 from napari_hrpn.plugin.parts.runs import ProgressPanel, push_button
 from napari_hrpn.plugin.parts.saving import TABLES, ask_where, folder_beside, save_button, write_table
 from napari_hrpn.plugin.parts.viewer_tools import Frame, ViewerMouse, pixel_at
@@ -70,6 +71,7 @@ class WhatIfWidget(DockedWidget):
         self.checkpoint_box = combo_box("Trained network", title="Checkpoint")
         self._checkpoints.offer(self.checkpoint_box, None)
         self.options = OptionsForm(WhatIfSettings, ["threshold"], ["window_um", "shams", "seed"])
+        self.remembered = RememberedForm(self.options, "What if", ("window_um", "shams", "seed"))
         self.place_label, self.result_label = ToneLabel(), ToneLabel()
         self.buttons = {
             "remove": push_button("Remove", "Remove the vessel that was clicked", self.remove),
@@ -77,7 +79,7 @@ class WhatIfWidget(DockedWidget):
             "sham": push_button("Sham", "Put texture without a vessel there: what a change alone does", self.sham),
         }
         self.cancel_button = push_button("Cancel", "Stop now", self.cancel)
-        self.panel = ProgressPanel("Steps of the comparison")
+        self.panel = ProgressPanel("What if", "Steps of the comparison")
         self._task = NewestTask()
         self._mouse = ViewerMouse(viewer)
         self._frame = Frame(viewer, "what if: place")
@@ -136,6 +138,7 @@ class WhatIfWidget(DockedWidget):
     def end(self) -> None:
         """Stop the thread and disconnect from the viewer."""
         self._task.abandon()
+        self.panel.activity.end()
         self._soon.stop()
         self._mouse.stop()
         self._frame.remove()
