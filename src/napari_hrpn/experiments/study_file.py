@@ -69,7 +69,7 @@ def _entry(table: dict[str, Any], where: str, file: TomlFile) -> SlideEntry:
     named = table.pop("class", [])
     classes = (named,) if isinstance(named, str) else tuple(named)
     if classes and "regions" not in table:
-        msg = f"class of {where} in {path.name} chooses objects of regions that are not given; give regions too."
+        msg = f"class of {where} in {file.path.name} chooses objects of regions that are not given; give regions too."
         raise StudyError(msg)
     return SlideEntry(**(table | files), classes=classes)
 
