@@ -192,6 +192,9 @@ SUFFIXES_ELSEWHERE = {
     # of files that are written
     "cli/convert.py": {".zarr", ".tif", ".tiff"},
     "cli/copies.py": {".zarr", ".tif", ".tiff"},
+    "cli/run.py": {".zarr"},
+    "recipes/commands.py": {".zarr"},
+    "recipes/saving.py": {".zarr"},
     "plugin/writer.py": {".zarr"},
     "plugin/viewer/drawn_regions.py": {".tif"},
     "slides/writers/ome_zarr_writer.py": {".zarr"},

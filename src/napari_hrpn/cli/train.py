@@ -180,6 +180,7 @@ def run_training(
     reports = 0
 
     def progress(report: Report) -> Progress:
+        """Count a report, and return its progress."""
         nonlocal reports
         reports += 1
         return _progress(report, is_validated=is_validated)

@@ -120,6 +120,17 @@ def test_predict_and_train_come_back_with_their_recipe(qtbot):
     assert again.value == TrainingSettings()
 
 
+def test_values_that_do_not_fit_together_are_not_remembered(qtbot):
+    form = TrainingForm()
+    qtbot.addWidget(form.native)
+    form.fields["epochs"].value = 7
+    qtbot.waitUntil(lambda: remembered("Train HRPN") is not None, timeout=WAIT_MS)
+    form.fields["channels"].value = ()
+    form.fields["epochs"].value = 8
+    form.remembered._save()
+    assert remembered("Train HRPN")["epochs"] == 7
+
+
 def test_recent_checkpoints_are_offered_the_newest_first(qtbot):
     box = combo_box("")
     qtbot.addWidget(box.native)

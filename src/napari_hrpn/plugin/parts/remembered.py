@@ -61,8 +61,11 @@ class RememberedForm(QObject):
         self._soon.start()
 
     def _save(self) -> None:
-        shown, before = ({name: getattr(of, name) for name in self._names} for of in (self._form.value, self._defaults))
-        remember(self._name, {} if shown == before else shown)
+        # values that do not fit together, which the form says itself, are not remembered
+        with suppress(ValueError):
+            values = self._form.value, self._defaults
+            shown, before = ({name: getattr(of, name) for name in self._names} for of in values)
+            remember(self._name, {} if shown == before else shown)
 
 
 def remembered(name: str) -> Any:  # noqa: ANN401 (what was remembered)
