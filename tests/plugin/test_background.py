@@ -172,7 +172,7 @@ def talkative(started):
 
 @pytest.mark.parametrize("is_in_a_circle", [False, True])
 def test_deleting_the_object_while_its_thread_tells_something_ends_the_thread(qtbot, is_in_a_circle):
-    for _ in range(8):
+    for _ in range(4):
         started = threading.Event()
         run = BackgroundRun(talkative(started))
         run.circle = run if is_in_a_circle else None
