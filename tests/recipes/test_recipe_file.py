@@ -290,3 +290,50 @@ def test_another_version_of_the_program_is_a_warning(folder: Path) -> None:
         check_hashes(Recipe(recipe.slides, recipe.steps, recipe.hashes, {"napari-hrpn": "0.0"}))
     with pytest.raises(RecipeError, match="has no hashes"):
         check_hashes(Recipe(recipe.slides, recipe.steps))
+
+
+def test_an_output_in_the_folder_of_another_kind_leaves_its_recipe(folder, tmp_path):
+    slides = ({"path": folder / "a.ome.tif"},)
+    save_output_recipe(Recipe(slides, {"train": {"folder": tmp_path}}), tmp_path)
+    with pytest.warns(RecipeWarning, match="is the recipe of train, so it is kept"):
+        save_output_recipe(Recipe(slides, {"evaluate": {"folder": tmp_path}}), tmp_path)
+    assert "[train]" in (tmp_path / "recipe.toml").read_text("utf-8")
+
+
+def test_a_prediction_in_several_regions_has_all_of_them(folder, tmp_path):
+    store = tmp_path / "c.ome.zarr"
+
+    def saved(region, precision="fp32"):
+        part = {} if region is None else {"region": region}
+        step = {"folder": store, "precision": precision, "skip_blank": False, **part}
+        save_output_recipe(Recipe(({"path": folder / "a.ome.tif"},), {"predict": step}), store)
+        commands = recipe_commands(read_recipe(*output_recipes(store)))
+        return [command.options.get("region") for command in commands]
+
+    assert saved("0:8,0:8") == ["0:8,0:8"]
+    assert saved("8:16,0:8") == ["0:8,0:8", "8:16,0:8"]
+    assert saved("0:8,0:8") == ["0:8,0:8", "8:16,0:8"]
+    assert saved("0:4,0:4", "bf16") == ["0:4,0:4"]
+    assert saved(None) == [None]
+    assert saved("0:4,0:4") == [None]
+
+
+@pytest.mark.parametrize(
+    ("step", "slide", "expected"),
+    [
+        ('region = "foo"', "", "the region 'foo' is not"),
+        ('region = ["0:4,0:4", "4:0,0:4"]', "", "the region '4:0,0:4' is not"),
+        ("checkpoint = []", "", "checkpoint is empty"),
+        ('copy = "copies"\nome_zarr = "9.9"', "", "expected '0.4', and the key copy"),
+        ('ome_zarr = "0.4"', "", "and the key copy"),
+        ("", f"pixel_size = 1{'0' * 400}", "is not one or two lengths"),
+        ("", "pixel_size = nan", "is not one or two lengths"),
+        ("", "pixel_size = [0.5, 0.5, 0.5]", "is not one or two lengths"),
+        ("", "pixel_size = 0.0", "is not one or two lengths"),
+    ],
+)
+def test_what_a_command_would_refuse_is_refused_before_the_first_step(folder, tmp_path, step, slide, expected):
+    path = folder / "r.toml"
+    path.write_text(f'[predict]\nfolder = "p"\n{step}\n[[slide]]\npath = "a.ome.tif"\n{slide}\n', "utf-8")
+    with pytest.raises(RecipeError, match=expected):
+        read_recipe(path)

@@ -167,3 +167,32 @@ def test_missing_package_is_told_how_to_install(tmp_path, monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(SlideError, match=re.escape('pip install "napari-hrpn[scanners]"')):
         open_slide(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CameraImageDivisionsPerSide", "0"),
+        ("OVERLAP_X", "nan"),
+        ("OVERLAP_X", "1e9"),
+        ("IMAGENUMBER_Y", "2000000000"),
+        ("DIGITIZER_HEIGHT", "-1"),
+    ],
+)
+def test_numbers_that_would_end_or_stop_the_program_are_refused(tmp_path, key, value):
+    path = write_mrxs(tmp_path / "a.mrxs", numbers(1, 256, 256), NAMES[:1])
+    index = tmp_path / "a" / "Slidedat.ini"
+    text = index.read_text("utf-8")
+    changed = re.sub(rf"(?m)^{key}\s*=.*$", f"{key} = {value}", text)
+    index.write_text(changed if changed != text else text.replace("[GENERAL]", f"[GENERAL]\n{key} = {value}"), "utf-8")
+    with pytest.raises(SlideError, match=rf"{key} '{value}', expected .* to "):
+        open_slide(path)
+
+
+def test_names_in_another_encoding_are_left_out(tmp_path):
+    path = write_mrxs(tmp_path / "a.mrxs", numbers(3, 256, 256), ("DAPI", "Gruen", "QD"))
+    index = tmp_path / "a" / "Slidedat.ini"
+    index.write_bytes(index.read_bytes().replace(b"Gruen", b"Gr\xfcn"))
+    slide = open_slide(path)
+    assert len(set(slide.channel_names)) == 3
+    assert np.array_equal(slide.levels[0].compute(), numbers(3, 256, 256))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
@@ -310,9 +309,7 @@ def parse_region(text: str) -> Box:
     """Region of the command line, Y0:Y1,X0:X1, as a box."""
     from napari_hrpn.core import Box
 
-    match = re.fullmatch(r"\s*(\d+):(\d+)\s*,\s*(\d+):(\d+)\s*", text)
-    box = Box(*map(int, match.groups())) if match else None
-    if box is None or box.height < 1 or box.width < 1:
-        msg = f"the region {text!r} is not Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
-        raise CommandError(msg)
-    return box
+    try:
+        return Box.parse(text)
+    except ValueError as error:
+        raise CommandError(str(error)) from error

@@ -7,6 +7,7 @@ sizes are multiples of the network's stride: otherwise tiles could not equal a p
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -35,6 +36,32 @@ class Box:
     y1: int
     x0: int
     x1: int
+
+    @classmethod
+    def parse(cls, text: str) -> Box:
+        """Box from text.
+
+        Parameters
+        ----------
+        text : str
+            ``Y0:Y1,X0:X1``, as on the command line.
+
+        Returns
+        -------
+        Box
+            With one pixel at least.
+
+        Raises
+        ------
+        ValueError
+            In one sentence, for other text.
+        """
+        match = re.fullmatch(r"\s*(\d{1,18}):(\d{1,18})\s*,\s*(\d{1,18}):(\d{1,18})\s*", text)
+        box = cls(*map(int, match.groups())) if match else None
+        if box is None or box.height < 1 or box.width < 1:
+            msg = f"the region {text!r} is not Y0:Y1,X0:X1 with Y0 < Y1 and X0 < X1, such as 0:4096,2048:8192."
+            raise ValueError(msg)
+        return box
 
     @property
     def height(self) -> int:

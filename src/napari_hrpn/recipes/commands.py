@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from napari_hrpn.recipes.recipe import CHECKPOINT, Recipe, RecipeError, Table
@@ -130,11 +131,14 @@ def _predict(recipe: Recipe) -> Iterator[Command]:
     given = {key: table[key] for key in ("checkpoint", "study", "region", "copy", "ome_zarr") if key in table}
     if "train" in recipe.steps and not given.keys() & {"checkpoint", "study"}:
         given["checkpoint"] = (recipe.steps["train"]["folder"] / CHECKPOINT,)
+    # the command takes one region at a time
+    regions = given.pop("region", ())
+    parts = [{"region": region} for region in ((regions,) if isinstance(regions, str) else regions)] or [{}]
     _check_distinct(_predicted(recipe), "predicted into")
     alike: dict[str, list[Table]] = {}
     for slide in recipe.slides:
         alike.setdefault(repr([channels_of(slide), plane_of(slide)]), []).append(slide)
-    for slides in alike.values():
+    for slides, part in product(alike.values(), parts):
         yield Command(
             "predict",
             tuple(str(slide["path"]) for slide in slides),
@@ -142,7 +146,7 @@ def _predict(recipe: Recipe) -> Iterator[Command]:
             recipe.chosen("predict"),
             _inputs(channels_of(slides[0]), given, recipe),
             plane_of(slides[0]),
-            given,
+            {**given, **part},
             source=recipe.source,
         )
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from napari_hrpn.core import Box
 from napari_hrpn.recipes.toml_file import TomlFile
 from napari_hrpn.settings import EvaluationSettings, PredictionSettings, TrainingSettings, recipe_settings
 from napari_hrpn.settings.networks import BUNDLED
 from napari_hrpn.slides import as_location, is_address
 from napari_hrpn.slides.location import user_path
+from napari_hrpn.slides.metadata import OLDER_VERSION
 
 if TYPE_CHECKING:
     from napari_hrpn.slides import Location
@@ -32,7 +34,8 @@ SETTINGS: Mapping[str, type] = {
 _KEYS: Mapping[str, Table] = {
     "train": {"folder": str, "validate": str, "cache": str, "class": list[str]},
     "predict": {
-        "folder": str, "checkpoint": str | list[str], "study": str, "region": str, "copy": str, "ome_zarr": str,
+        "folder": str, "checkpoint": str | list[str], "study": str, "region": str | list[str],
+        "copy": str, "ome_zarr": str,
     },
     "evaluate": {"folder": str, "name": list[str], "calibrated": bool, "class": list[str], "drawn": list[str]},
     "report": {"folder": str, "evaluations": list[str]},
@@ -47,6 +50,7 @@ _SLIDE = {
     "series": int, "z": int | str, "t": int, "pixel_size": float | list[float],
     "predicted": list[str], "roi": str, "mask": str,
 }  # fmt: skip
+_LARGEST_PIXEL_UM = 1e6
 CHECKPOINT = "checkpoint.safetensors"
 """What a training leaves in its folder."""
 
@@ -157,6 +161,12 @@ def _check_kind(content: Table, file: TomlFile) -> None:
 def _slide(table: dict[str, Any], where: str, content: Table, file: TomlFile) -> Table:
     file.check_slide(table, _SLIDE, where)
     found = {**table, "path": _place(table["path"], file, f"path of {where}")}
+    sizes = table.get("pixel_size", [1.0])
+    sizes = sizes if isinstance(sizes, list) else [sizes]
+    # an integer may have more digits than a float can
+    if not 1 <= len(sizes) <= 2 or not all(0 < size < _LARGEST_PIXEL_UM for size in sizes):
+        msg = f"pixel_size of {where} in {file.path.name} is not one or two lengths in µm; expected a number like 0.5."
+        raise RecipeError(msg)
     for key in ("regions", "roi", "mask"):
         if key in table:
             found[key] = _place(table[key], file, f"{key} of {where}")
@@ -179,6 +189,7 @@ def _step(step: str, content: Table, file: TomlFile) -> Table:
         raise RecipeError(msg)
     found = {name: tuple(value) if isinstance(value, list) else value for name, value in table.items()}
     try:
+        _check_plain(table)
         for name, kind in parts.items():
             if name in table:
                 file.check(table[name], get_type_hints(kind), f"{step}.{name}")
@@ -192,6 +203,19 @@ def _step(step: str, content: Table, file: TomlFile) -> Table:
         msg = f"{step} in {file.path.name} does not work: {error}"
         raise RecipeError(msg) from error
     return found
+
+
+def _check_plain(table: Table) -> None:
+    """Refuse values that a command would refuse, which may be hours after the first step has begun."""
+    regions = table.get("region", ())
+    for region in (regions,) if isinstance(regions, str) else regions:
+        Box.parse(region)
+    if "checkpoint" in table and not table["checkpoint"]:
+        msg = "checkpoint is empty; expected one or more, or no such key."
+        raise ValueError(msg)
+    if table.get("ome_zarr", OLDER_VERSION) != OLDER_VERSION or ("ome_zarr" in table and "copy" not in table):
+        msg = f"ome_zarr is that of a copy; expected {OLDER_VERSION!r}, and the key copy."
+        raise ValueError(msg)
 
 
 def _check_settings(step: str, chosen: dict[str, Any]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import tomllib
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from napari_hrpn.core.files import replaced_file
-from napari_hrpn.recipes.recipe import FORMAT, Recipe, RecipeError, RecipeWarning
+from napari_hrpn.recipes.recipe import FORMAT, STEPS, Recipe, RecipeError, RecipeWarning
 
 if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
@@ -59,6 +60,13 @@ def save_output_recipe(recipe: Recipe | None, output: Location) -> None:
             )
             warnings.warn(words, RecipeWarning, stacklevel=2)
             return
+        earlier = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+        if others := [step for step in STEPS if step in earlier and step not in recipe.steps]:
+            made = " and ".join(recipe.steps)
+            words = f"{path} is the recipe of {others[0]}, so it is kept; that of {made} is not saved."
+            warnings.warn(words, RecipeWarning, stacklevel=2)
+            return
+        recipe = _with_regions(recipe, earlier.get("predict", {}), path.parent.absolute())
         with replaced_file(path) as partial:
             text = _text(recipe, path.parent.absolute())
             partial.write_text(f"{_HEAD}{_digest(text)}\n{text}", encoding="utf-8", newline="\n")
@@ -66,6 +74,20 @@ def save_output_recipe(recipe: Recipe | None, output: Location) -> None:
         # the output is worth more than its recipe; a name may have characters that no text has
         words = f"the recipe {path} could not be saved ({getattr(error, 'strerror', None) or error})."
         warnings.warn(words, RecipeWarning, stacklevel=2)
+
+
+def _with_regions(recipe: Recipe, earlier: Mapping[str, Any], folder: Path) -> Recipe:
+    """Recipe with the regions that the same prediction had before, too; a whole slide holds all of them."""
+    table = dict(recipe.steps.get("predict", {}))
+    now, before = table.pop("region", None), earlier.get("region")
+    same = {key: value for key, value in earlier.items() if key != "region"} == _plain(table, folder)
+    if now is None or not same:
+        return recipe
+    regions = [*([before] if isinstance(before, str) else before or [])]
+    if not regions:
+        return replace(recipe, steps={"predict": table})
+    regions += [now] if now not in regions else []
+    return replace(recipe, steps={"predict": {**table, "region": regions if len(regions) > 1 else regions[0]}})
 
 
 def output_recipes(output: Path) -> tuple[Path, ...]:

@@ -47,6 +47,18 @@ _UNREAD_TILE = re.compile(r"Failed to (?:read|write|decode).*|Tile at .* failed.
 _NOT_SHOWN = re.compile(r"skipped \d+ .*tile")
 _LONGEST_REASON = 160
 _IN_USE = threading.Lock()
+# smallest and largest values with which the library neither hangs nor ends the program
+_RANGES = {
+    "CameraImageDivisionsPerSide": (1, 64),
+    "IMAGENUMBER_X": (1, 100_000),
+    "IMAGENUMBER_Y": (1, 100_000),
+    "DIGITIZER_WIDTH": (1, 65_536),
+    "DIGITIZER_HEIGHT": (1, 65_536),
+    "OVERLAP_X": (-65_536, 65_536),
+    "OVERLAP_Y": (-65_536, 65_536),
+}
+_VALUE = re.compile(rf"^\s*({'|'.join(_RANGES)})\s*=\s*(\S*)", re.MULTILINE)
+_LONGEST_INDEX = 16 << 20
 
 
 def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) -> Slide:
@@ -66,7 +78,7 @@ def read_slide(path: Path, *, series: int | None, z: int | None, t: int | None) 
         for level, size in enumerate(image.level_dimensions)
     )
     is_colour = pixel.format.name in ("RGB", "RGBA")
-    names = COLOURS if is_colour else [str(channel.get("name", "")) for channel in image.channel_metadata]
+    names = COLOURS if is_colour else _names(image)
     is_brightfield = is_colour and light_background(sources[-1], path)
     size = _pixel_size(image)
     return assemble(RawImage(path, sources, names, size, chosen, chosen_z, chosen_t, is_brightfield=is_brightfield))
@@ -105,6 +117,7 @@ def _opened(path: Path, _changed: int) -> tuple[FastSlide, str]:
         raise SlideError(
             f"{path.name} has no pixels in itself, expected them in a folder {folder} beside it: copy that folder too."
         )
+    _check_index(path.parent / folder / "Slidedat.ini")
     # the library reads this when it makes its threads
     os.environ["NUM_THREADS"] = "1"
     from fastslide import FastSlide
@@ -144,6 +157,33 @@ def _channels_first(image: Image) -> np.ndarray:
     if image.is_interleaved:
         pixels = np.moveaxis(pixels.reshape(image.height, image.width, image.channels), -1, 0)
     return pixels[:3] if image.format.name == "RGBA" else pixels
+
+
+def _names(image: SlideImageView) -> list[str]:
+    """Names of the channels; none where they are not in the encoding that the library expects."""
+    try:
+        return [str(channel.get("name", "")) for channel in image.channel_metadata]
+    except UnicodeDecodeError:
+        return [""] * image.num_channels
+
+
+def _check_index(path: Path) -> None:
+    """Refuse an MRXS with numbers for which the library would hang or end the program."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        text = file.read(_LONGEST_INDEX).decode("latin-1")
+    for key, value in _VALUE.findall(text):
+        low, high = _RANGES[key]
+        try:
+            is_usable = low <= float(value) <= high
+        except ValueError:
+            is_usable = False
+        if not is_usable:
+            raise SlideError(
+                f"{path.parent.name}/{path.name} has {key} {value[:_LONGEST_REASON]!r}, expected {low:,} to {high:,}: "
+                "the file is damaged, copy it again from its source."
+            )
 
 
 def _pixel_size(image: SlideImageView) -> tuple[float, float] | None:
