@@ -132,6 +132,30 @@ def test_the_same_prediction_is_made_elsewhere(folder: Path) -> None:
     assert read_recipe(folder / "again.ome.zarr.recipe.toml").steps["predict"]["folder"] == new
 
 
+def test_an_output_that_was_renamed_is_made_again_under_its_new_name(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = folder / "predicted" / "T1.predicted.ome.zarr.recipe.toml"
+    renamed = recipe.with_name("new.ome.zarr.recipe.toml")
+    recipe.rename(renamed)
+    try:
+        assert run(["rerun", str(folder / "predicted" / "new.ome.zarr"), "--dry-run"]) == 0
+        assert _output(capsys.readouterr().out) == folder / "predicted" / "new.ome.zarr"
+    finally:
+        renamed.rename(recipe)
+
+
+def test_outputs_of_a_folder_keep_their_names_in_another(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["rerun", str(folder / "predicted"), "-o", str(folder / "more"), "--dry-run"]) == 0
+    outputs = [_output(line).name for line in capsys.readouterr().out.splitlines()]
+    assert outputs == ["T1.predicted.ome.zarr", "T2.predicted.ome.zarr"]
+
+
+def _output(line: str) -> Path:
+    words = shlex.split(line)
+    return Path(words[words.index("-o") + 1])
+
+
 @pytest.mark.parametrize(
     ("kept", "output"),
     [

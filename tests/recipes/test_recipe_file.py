@@ -249,13 +249,13 @@ def test_a_recipe_beside_an_output_is_replaced_until_somebody_changes_it(folder:
         first = path.read_bytes()
         save_output_recipe(Recipe((), recipe.steps), output)
         assert path.read_bytes() != first
-        assert output_recipes(output) == (path,)
+        assert output_recipes(output) == {path: output}
         path.write_text(path.read_text("utf-8") + "# mine\n", encoding="utf-8")
         with pytest.warns(RecipeWarning, match="changed by hand, so it is kept"):
             save_output_recipe(recipe, output)
         assert path.read_text("utf-8").endswith("# mine\n")
     (folder / "recipe.toml").unlink()
-    assert output_recipes(folder) == (folder / "x.ome.zarr.recipe.toml",)
+    assert output_recipes(folder) == {folder / "x.ome.zarr.recipe.toml": folder / "x.ome.zarr"}
     with pytest.raises(RecipeError, match=r"there is no .*b\.ome\.tif"):
         output_recipes(folder / "b.ome.tif")
 
@@ -337,3 +337,23 @@ def test_what_a_command_would_refuse_is_refused_before_the_first_step(folder, tm
     path.write_text(f'[predict]\nfolder = "p"\n{step}\n[[slide]]\npath = "a.ome.tif"\n{slide}\n', "utf-8")
     with pytest.raises(RecipeError, match=expected):
         read_recipe(path)
+
+
+def test_a_slide_that_is_called_as_a_checkpoint_has_a_hash_of_its_own(folder):
+    slide, store = folder / "synthetic", folder / "s.ome.zarr"
+    shutil.copy(folder / "a.ome.tif", slide)
+    digests = {slide: "0" * 16, "synthetic": "1" * 16}
+    step = {"folder": store, "checkpoint": ["synthetic"]}
+    save_output_recipe(Recipe(({"path": slide},), {"predict": step}, digests), store)
+    assert read_recipe(*output_recipes(store)).hashes == digests
+
+
+def test_recipes_are_found_with_the_outputs_that_they_are_beside(folder):
+    for name in ("q.ome.zarr", "p.ome.zarr"):
+        step = {"folder": folder / "out" / "before.ome.zarr"}
+        (folder / "out").mkdir(exist_ok=True)
+        save_output_recipe(Recipe(({"path": folder / "a.ome.tif"},), {"predict": step}), folder / "out" / name)
+    found = output_recipes(folder / "out")
+    assert [place.name for place in found.values()] == ["p.ome.zarr", "q.ome.zarr"]
+    first = folder / "out" / "p.ome.zarr"
+    assert output_recipes(first) == {first.with_name("p.ome.zarr.recipe.toml"): first}

@@ -70,17 +70,24 @@ def rerun(
     """  # noqa: D301
     from napari_hrpn.recipes import check_hashes, output_recipes, read_recipe, recipe_commands
 
-    recipes = [read_recipe(path) for path in output_recipes(output)]
+    recipes = output_recipes(output)
     if new is not None and len(recipes) > 1 and new.suffix == ".zarr":
         msg = f"{new} can hold one prediction but {output} has {len(recipes)}; name a folder."
         raise CommandError(msg)
     commands: list[Command] = []
-    for recipe in recipes:
+    for path, place in recipes.items():
+        recipe = read_recipe(path)
         check_hashes(recipe)
-        made = recipe_commands(recipe)
-        # the recipe itself names the old output, so it stands for none of these commands
-        commands += made if new is None else (replace(one, output=str(new.absolute()), source=None) for one in made)
+        target = place if new is None else new / place.name if len(recipes) > 1 else new
+        commands += (_made_in(target.absolute(), command) for command in recipe_commands(recipe))
     _carry_out(commands, dry_run=dry_run)
+
+
+def _made_in(place: Path, command: Command) -> Command:
+    """A command with another output; its recipe, which names the old one, does not stand for it."""
+    if Path(command.output).resolve() == place.resolve():
+        return command
+    return replace(command, output=str(place), source=None)
 
 
 def _carry_out(commands: Sequence[Command], *, dry_run: bool) -> None:

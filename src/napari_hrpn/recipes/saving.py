@@ -17,6 +17,7 @@ import tomli_w
 
 from napari_hrpn.core.files import replaced_file
 from napari_hrpn.recipes.recipe import FORMAT, STEPS, Recipe, RecipeError, RecipeWarning
+from napari_hrpn.settings.networks import BUNDLED
 
 if TYPE_CHECKING:
     from napari_hrpn.slides import Location, Slide
@@ -90,7 +91,7 @@ def _with_regions(recipe: Recipe, earlier: Mapping[str, Any], folder: Path) -> R
     return replace(recipe, steps={"predict": {**table, "region": regions if len(regions) > 1 else regions[0]}})
 
 
-def output_recipes(output: Path) -> tuple[Path, ...]:
+def output_recipes(output: Path) -> dict[Path, Path]:
     """Recipes beside an output, or of all predictions in a folder.
 
     Parameters
@@ -100,8 +101,8 @@ def output_recipes(output: Path) -> tuple[Path, ...]:
 
     Returns
     -------
-    tuple of pathlib.Path
-        One or more files.
+    dict of pathlib.Path to pathlib.Path
+        One or more files, with the output that each is beside, whatever it was called when it was made.
 
     Raises
     ------
@@ -109,11 +110,13 @@ def output_recipes(output: Path) -> tuple[Path, ...]:
         If there is none.
     """
     path = _recipe_path(output)
-    found = (path,) if path.is_file() else tuple(sorted(output.glob(f"*.{_NAME}")))
+    if path.is_file():
+        return {path: output}
+    found = {recipe: recipe.with_name(recipe.name.removesuffix(f".{_NAME}")) for recipe in output.glob(f"*.{_NAME}")}
     if not found:
         msg = f"there is no {path}; expected an output of train, predict, evaluate or report with its recipe."
         raise RecipeError(msg)
-    return found
+    return dict(sorted(found.items()))
 
 
 def slide_table(slide: Slide, roles: Mapping[str, int | None]) -> dict[str, Any]:
@@ -172,6 +175,9 @@ def _relative(path: Path, folder: Path) -> str:
     except ValueError:
         # on another drive of Windows
         return path.as_posix()
+    if name in BUNDLED:
+        # a slide of this name is no checkpoint
+        return f"./{name}"
     # behind a link, ".." is another folder than in the text
     is_same = os.path.realpath(folder / name) == os.path.realpath(path)
     return (Path(name) if is_same else path).as_posix()
