@@ -61,7 +61,7 @@ def save_output_recipe(recipe: Recipe | None, output: Location) -> None:
             )
             warnings.warn(words, RecipeWarning, stacklevel=2)
             return
-        earlier = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+        earlier = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if others := [step for step in STEPS if step in earlier and step not in recipe.steps]:
             made = " and ".join(recipe.steps)
             words = f"{path} is the recipe of {others[0]}, so it is kept; that of {made} is not saved."
