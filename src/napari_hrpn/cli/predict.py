@@ -251,7 +251,7 @@ class _Request:
         region, (height, width) = self.settings.region, slide.shape
         if region is not None and (region.y0 >= height or region.x0 >= width):
             msg = (
-                f"the region {region.y0}:{region.y1},{region.x0}:{region.x1} lies outside of {slide.source.name}, "
+                f"the region {region.text} lies outside of {slide.source.name}, "
                 f"which has {height} rows and {width} columns."
             )
             raise CommandError(msg)

@@ -64,6 +64,11 @@ class Box:
         return box
 
     @property
+    def text(self) -> str:
+        """Text that `parse` reads."""
+        return f"{self.y0}:{self.y1},{self.x0}:{self.x1}"
+
+    @property
     def height(self) -> int:
         """Rows."""
         return self.y1 - self.y0

@@ -44,7 +44,7 @@ def prediction_recipe(slide: Slide, plan: Plan, members: Sequence[Checkpoint], o
         "unlike": plan.compared is not None,
     }
     if (box := plan.region) is not None:
-        step["region"] = f"{box.y0}:{box.y1},{box.x0}:{box.x1}"
+        step["region"] = box.text
     table = slide_table(slide, dict(zip(members[0].card.stains, plan.channels, strict=True)))
     return Recipe((table,), {"predict": step}, {slide.source: plan.request[FINGERPRINT], **hashes})
 

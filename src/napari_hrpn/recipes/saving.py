@@ -55,13 +55,15 @@ def save_output_recipe(recipe: Recipe | None, output: Location) -> None:
         return
     path = _recipe_path(output)
     try:
-        if path.exists() and not _is_as_written(path):
+        content = path.read_text(encoding="utf-8") if path.exists() else None
+        head, _, text = (content or "").partition("\n")
+        if content is not None and head != _HEAD + _digest(text):
             words = (
                 f"{path} was written or changed by hand, so it is kept, and the recipe of {output.name} is not saved."
             )
             warnings.warn(words, RecipeWarning, stacklevel=2)
             return
-        earlier = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        earlier = tomllib.loads(text)
         if others := [step for step in STEPS if step in earlier and step not in recipe.steps]:
             made = " and ".join(recipe.steps)
             words = f"{path} is the recipe of {others[0]}, so it is kept; that of {made} is not saved."
@@ -185,9 +187,3 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_as_written(path: Path) -> bool:
-    """Whether a file is a recipe of an output that nobody has changed."""
-    head, _, text = path.read_text(encoding="utf-8").partition("\n")
-    return head == _HEAD + _digest(text)

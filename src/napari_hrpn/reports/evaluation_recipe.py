@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ROIS, TISSUE, CALIBRATION = "regions of interest", "tissue mask", "calibration of"
 """Purposes of the other files of a request."""
+FROM_NUCLEI = "from the nuclei"
+"""Beginning of the words on a tissue that the program has found."""
 
 
 def evaluation_recipe(request: EvaluationRequest, output: Path) -> Recipe | None:
@@ -41,7 +43,7 @@ def evaluation_recipe(request: EvaluationRequest, output: Path) -> Recipe | None
 def _drawn(request: EvaluationRequest) -> list[str]:
     """What was drawn in napari, and is in no file that the recipe could name."""
     comparison, files = request.comparison, request.files
-    is_tissue_drawn = comparison.tissue is not None and not request.tissue_words.startswith("from the nuclei")
+    is_tissue_drawn = comparison.tissue is not None and not request.tissue_words.startswith(FROM_NUCLEI)
     parts = {
         ROIS: bool(comparison.rois) and ROIS not in files,
         TISSUE: is_tissue_drawn and TISSUE not in files,

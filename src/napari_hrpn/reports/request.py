@@ -14,6 +14,7 @@ from napari_hrpn.analysis.evaluation.slide_comparison import TAKEN_NAMES
 from napari_hrpn.core.plain_text import printable
 from napari_hrpn.reports.drawing import file_name
 from napari_hrpn.reports.evaluation import EvaluationRequest, evaluation_request
+from napari_hrpn.reports.evaluation_recipe import FROM_NUCLEI
 from napari_hrpn.reports.folder import ReportError, ReportFolder
 from napari_hrpn.reports.provenance import prediction_record
 from napari_hrpn.slides import ChannelRoles, RegionMask, guess_roles, slide_identity, slide_name
@@ -91,7 +92,7 @@ def evaluation_of(
     # sizes are compared before any time is spent on the tissue
     comparison = SlideComparison(real, named, roles, tissue, glass, tuple(rois), vessels)
     check_on_slide(rois, slide, rois_from)
-    how_found = "from the nuclei"
+    how_found = FROM_NUCLEI
     if roles.nuclei is not None:
         how_found = nuclei_words(slide, roles.nuclei)
         if finds_tissue:
@@ -186,7 +187,7 @@ def nuclei_words(slide: Slide, nuclei: int) -> str:
     str
         For `EvaluationRequest`.
     """
-    return f"from the nuclei, channel {slide.channel_names[nuclei]}"
+    return f"{FROM_NUCLEI}, channel {slide.channel_names[nuclei]}"
 
 
 def other_slide_words(prediction: Slide, real: Slide) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_hrpn.plugin.viewer.open_slides import layer_name
-from napari_hrpn.plugin.viewer.slides_as_layers import level_data
+from napari_hrpn.plugin.viewer.slides_as_layers import level_data, scaled
 from napari_hrpn.slides import label_images
 
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ def label_layers(slide: Slide, title: str) -> list[LayerData]:
         data = level_data([level[0] for level in image.levels])
         about = {
             "name": layer_name(image.source.name, title),
-            "scale": tuple(factor * side for factor, side in zip(factors, pixel, strict=True)),
+            **scaled(slide, factors),
             # napari places the centre of the first pixel
             "translate": tuple((factor - 1) / 2 * side for factor, side in zip(factors, pixel, strict=True)),
-            "units": ("pixel", "pixel") if slide.pixel_size_um is None else ("um", "um"),
-            "axis_labels": ("y", "x"),
             "visible": False,
         }
         layers.append((data.pop("data"), {**data, **about}, "labels"))

@@ -64,13 +64,7 @@ def slide_layers(
 ) -> list[LayerData]:
     """Convert a slide to napari layers: one per channel, or a single colour layer for brightfield."""
     title = slide_title(slide) if title is None else title
-    known = slide.pixel_size_um is not None
-    shared = {
-        "scale": slide.pixel_size_um or (1.0, 1.0),
-        "units": ("um", "um") if known else ("pixel", "pixel"),
-        "axis_labels": ("y", "x"),
-        "visible": visible,
-    }
+    shared = {**scaled(slide), "visible": visible}
     if slide.is_brightfield and len(slide.channel_names) == 3 and live is None:
         colours = level_data([level.transpose(1, 2, 0).rechunk({2: 3}) for level in slide.levels])
         about = {"name": title, "rgb": True, "metadata": described({"slide": slide, "channel": None})}
@@ -99,6 +93,16 @@ def slide_layers(
         layers[uncertain][1].update(uncertainty_attributes(layers[0][1]["name"], shown["prediction"]))
     # the distance from the training is shown as a hatch, which is added once the layers are in a viewer
     return layers[: unlike_channel(slide)]
+
+
+def scaled(slide: Slide, factors: Sequence[float] = (1.0, 1.0)) -> dict[str, Any]:
+    """Scale, units and names of the axes of a layer whose pixels are so many times as large as those of a slide."""
+    height, width = slide.pixel_size_um or (1.0, 1.0)
+    return {
+        "scale": (factors[0] * height, factors[1] * width),
+        "units": ("pixel", "pixel") if slide.pixel_size_um is None else ("um", "um"),
+        "axis_labels": ("y", "x"),
+    }
 
 
 def uncertainty_attributes(prediction: str, facts: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Format:
         return import_module(f"{__name__}.{self.module}")
 
 
+_OF_SCANNERS = (".mrxs", ".vsi", ".isyntax", ".i2syntax")
 FORMATS = (
     Format(
         names=("TIFF", "OME-TIFF", "QPTIFF", "NDPI", "SVS"),
@@ -101,12 +102,10 @@ FORMATS = (
     ),
     Format(
         names=("MRXS", "VSI", "iSyntax"),
-        suffixes=(".mrxs", ".vsi", ".isyntax", ".i2syntax"),
+        suffixes=_OF_SCANNERS,
         module="scanners",
         sign="its suffix",
-        recognises=lambda place, beginning: (
-            beginning != b"" and place.suffix.lower() in (".mrxs", ".vsi", ".isyntax", ".i2syntax")
-        ),
+        recognises=lambda place, beginning: beginning != b"" and place.suffix.lower() in _OF_SCANNERS,
         extra="scanners",
     ),
     Format(
